@@ -1,0 +1,125 @@
+#include "bidder/base/crypto.h"
+
+#include <nettle/md5.h>
+#include <nettle/memops.h>
+#include <sys/random.h>
+
+void crypto_key_init(struct crypto_key *key, const void *secret, size_t len)
+{
+    hmac_sha256_set_key(&key->context, len, secret);
+}
+
+void crypto_mac(const struct crypto_key *key, const void *bytes, size_t len,
+                uint8_t mac[CRYPTO_MAC_BYTES])
+{
+    struct hmac_sha256_ctx context = key->context;
+    hmac_sha256_update(&context, len, bytes);
+    hmac_sha256_digest(&context, CRYPTO_MAC_BYTES, mac);
+}
+
+void crypto_mac2(const struct crypto_key *key, struct str first, struct str second,
+                 uint8_t mac[CRYPTO_MAC_BYTES])
+{
+    struct hmac_sha256_ctx context = key->context;
+    hmac_sha256_update(&context, first.len, (const uint8_t *)first.ptr);
+    hmac_sha256_update(&context, second.len, (const uint8_t *)second.ptr);
+    hmac_sha256_digest(&context, CRYPTO_MAC_BYTES, mac);
+}
+
+bool crypto_equal(const void *a, const void *b, size_t len)
+{
+    return memeql_sec(a, b, len) != 0;
+}
+
+void crypto_md5_hex(struct str text, char hex[CRYPTO_MD5_HEX])
+{
+    static const char digits[] = "0123456789abcdef";
+    struct md5_ctx context;
+    uint8_t digest[MD5_DIGEST_SIZE];
+    md5_init(&context);
+    md5_update(&context, text.len, (const uint8_t *)text.ptr);
+    md5_digest(&context, sizeof(digest), digest);
+    for (size_t i = 0; i < sizeof(digest); i++) {
+        hex[2 * i] = digits[digest[i] >> 4];
+        hex[2 * i + 1] = digits[digest[i] & 15];
+    }
+}
+
+size_t crypto_base64_size(size_t len)
+{
+    return len / 3 * 4 + (len % 3 ? len % 3 + 1 : 0);
+}
+
+size_t crypto_base64_encode(const void *bytes, size_t len, char *out)
+{
+    static const char alphabet[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    const uint8_t *in = bytes;
+    char *to = out;
+    for (; len >= 3; len -= 3, in += 3) {
+        uint32_t group = (uint32_t)in[0] << 16 | (uint32_t)in[1] << 8 | in[2];
+        *to++ = alphabet[group >> 18];
+        *to++ = alphabet[group >> 12 & 63];
+        *to++ = alphabet[group >> 6 & 63];
+        *to++ = alphabet[group & 63];
+    }
+    if (len) {
+        uint32_t group = (uint32_t)in[0] << 16 | (len == 2 ? (uint32_t)in[1] << 8 : 0);
+        *to++ = alphabet[group >> 18];
+        *to++ = alphabet[group >> 12 & 63];
+        if (len == 2) {
+            *to++ = alphabet[group >> 6 & 63];
+        }
+    }
+    return (size_t)(to - out);
+}
+
+static int base64_value(char c)
+{
+    if (c >= 'A' && c <= 'Z') {
+        return c - 'A';
+    }
+    if (c >= 'a' && c <= 'z') {
+        return c - 'a' + 26;
+    }
+    if (c >= '0' && c <= '9') {
+        return c - '0' + 52;
+    }
+    if (c == '-' || c == '+') {
+        return 62;
+    }
+    return c == '_' || c == '/' ? 63 : -1;
+}
+
+bool crypto_base64_decode(struct str text, void *out, size_t out_size, size_t *out_len)
+{
+    for (int pad = 0; pad < 2 && text.len && text.ptr[text.len - 1] == '='; pad++) {
+        text.len--;
+    }
+    size_t bytes = text.len / 4 * 3 + (text.len % 4 ? text.len % 4 - 1 : 0);
+    if (text.len % 4 == 1 || bytes > out_size) {
+        return false;
+    }
+    uint8_t *to = out;
+    uint32_t bits = 0;
+    unsigned have = 0;
+    for (size_t i = 0; i < text.len; i++) {
+        int value = base64_value(text.ptr[i]);
+        if (value < 0) {
+            return false;
+        }
+        bits = bits << 6 | (uint32_t)value;
+        have += 6;
+        if (have >= 8) {
+            have -= 8;
+            *to++ = (uint8_t)(bits >> have);
+        }
+    }
+    *out_len = bytes;
+    return true;
+}
+
+bool crypto_random(void *bytes, size_t len)
+{
+    return getrandom(bytes, len, 0) == (ssize_t)len;
+}

@@ -1,0 +1,62 @@
+#include "bidder/base/hash.h"
+
+#include "bidder/base/bug.h"
+#include "bidder/base/prng.h"
+
+uint64_t hash_bytes(const void *bytes, size_t len, uint64_t seed)
+{
+    const unsigned char *in = bytes;
+    uint64_t hash = 0xcbf29ce484222325ull ^ seed;
+    for (size_t i = 0; i < len; i++) {
+        hash = (hash ^ in[i]) * 0x100000001b3ull;
+    }
+    return prng_mix(hash);
+}
+
+bool str_table_init(struct str_table *table, struct arena *arena, uint32_t count)
+{
+    BUG_ON(count > UINT32_MAX / 4);
+    uint32_t size = 8;
+    while (size < 2 * count) {
+        size *= 2;
+    }
+    *table = (struct str_table){.mask = size - 1};
+    table->slots = arena_alloc(arena, size * sizeof(*table->slots));
+    if (!table->slots) {
+        return false;
+    }
+    for (uint32_t i = 0; i < size; i++) {
+        table->slots[i] = (struct str_table_slot){.value = STR_TABLE_NONE};
+    }
+    return true;
+}
+
+static struct str_table_slot *find_slot(const struct str_table *table, struct str key,
+                                        uint64_t hash)
+{
+    uint32_t high = (uint32_t)(hash >> 32);
+    for (uint32_t i = (uint32_t)hash & table->mask;; i = (i + 1) & table->mask) {
+        struct str_table_slot *slot = &table->slots[i];
+        if (slot->value == STR_TABLE_NONE || (slot->hash == high && str_eq(slot->key, key))) {
+            return slot;
+        }
+    }
+}
+
+bool str_table_add(struct str_table *table, struct str key, uint32_t value)
+{
+    BUG_ON(value == STR_TABLE_NONE || table->used > table->mask / 2);
+    uint64_t hash = hash_str(key);
+    struct str_table_slot *slot = find_slot(table, key, hash);
+    if (slot->value != STR_TABLE_NONE) {
+        return false;
+    }
+    *slot = (struct str_table_slot){.key = key, .hash = (uint32_t)(hash >> 32), .value = value};
+    table->used++;
+    return true;
+}
+
+uint32_t str_table_get(const struct str_table *table, struct str key)
+{
+    return table->slots ? find_slot(table, key, hash_str(key))->value : STR_TABLE_NONE;
+}
