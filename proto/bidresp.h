@@ -1,0 +1,44 @@
+/* What we answer, before it is put into a wire format. Views live at least until encoding. */
+#pragma once
+
+#include <stdint.h>
+
+#include "bidder/base/buf.h"
+#include "bidder/base/str.h"
+#include "proto/bidreq.h"
+
+enum bid_mtype { BID_BANNER = 1, BID_VIDEO = 2, BID_AUDIO = 3, BID_NATIVE = 4 };
+
+struct bid {
+    struct str id;    /* ours, unique */
+    struct str impid; /* echoed */
+    int64_t price_micros; /* CPM in the response's currency */
+    struct str adm;   /* markup, unescaped */
+    struct str nurl, burl, lurl;
+    struct str adid, cid, crid, dealid, bundle, language;
+    struct str_list adomain, cat;
+    int32_t cattax; /* 0 = leave out */
+    struct int_list attr, apis;
+    enum bid_mtype mtype;
+    int32_t protocol;  /* 0 = leave out; AdCOM creative subtype for video (7 = VAST 4.0, 13 = 4.2) */
+    int32_t w, h;      /* 0 = leave out */
+    int32_t dur;       /* seconds; 0 = leave out */
+    int32_t slotinpod; /* 0 = leave out */
+    int32_t exp;       /* seconds; 0 = leave out */
+};
+
+struct bid_response {
+    struct str id;  /* of the request, echoed */
+    struct str bidid;
+    struct str cur;
+    struct str seat;
+    struct {
+        struct bid *items;
+        uint32_t count;
+    } bids;
+    int32_t nbr; /* for a no-bid with a body; -1 = leave out */
+};
+
+/* Encoders append to out; ask buf_failed(out) afterwards. Pure. */
+void bidresp_encode_json(const struct bid_response *response, struct buf *out);
+void bidresp_encode_pb(const struct bid_response *response, struct buf *out);
