@@ -1,0 +1,56 @@
+/* The caps of one catalog snapshot, and which of them an exposure counts for. Immutable; built by
+ * the catalog loader, read on the request path. Refs are stable 32/16-bit hashes of catalog ids
+ * (collisions are refused at load), because exposures outlive a catalog. */
+#pragma once
+
+#include <stdint.h>
+
+#include "bidder/base/arena.h"
+#include "bidder/base/status.h"
+#include "frequency/cap_window.h"
+
+/* Indexes into cap_book.caps, ascending, without duplicates. */
+struct cap_list {
+    const uint32_t *items;
+    uint32_t count;
+};
+
+/* What an exposure stored for a person says about itself. */
+struct exposure_refs {
+    uint32_t line;     /* cap_ref32(line item id) */
+    uint16_t brand;    /* cap_ref16(brand id) */
+    uint16_t creative; /* cap_ref16(creative id) */
+};
+
+/* Input of cap_book_build: one entry per entity with the caps that count its exposures. A line's
+ * list already contains those of its campaign, brand and advertiser; a brand's those of its
+ * advertiser. */
+struct cap_book_entry {
+    uint32_t ref;
+    struct cap_list caps;
+};
+
+struct cap_book {
+    const struct cap *caps;
+    uint32_t cap_count;
+    int64_t retention_s; /* longest retention of any cap; TTL bound of person records */
+    const struct tz *tz;
+    struct cap_book_index *lines, *brands, *creatives; /* arena; opaque */
+};
+
+/* STATUS_INVALID when two entries of a kind share a ref (the catalog must refuse),
+ * STATUS_NO_MEMORY. */
+enum status cap_book_build(struct cap_book *book, struct arena *arena, const struct tz *tz,
+                           const struct cap *caps, uint32_t cap_count, int64_t lifetime_s,
+                           const struct cap_book_entry *lines, uint32_t line_count,
+                           const struct cap_book_entry *brands, uint32_t brand_count,
+                           const struct cap_book_entry *creatives,
+                           uint32_t creative_count) MUST_USE;
+
+/* Caps that count this exposure: the line's when the catalog still has the line, else the brand's;
+ * plus the creative's. */
+struct cap_list cap_book_of_line(const struct cap_book *book, const struct exposure_refs *refs);
+struct cap_list cap_book_of_creative(const struct cap_book *book, const struct exposure_refs *refs);
+
+uint32_t cap_ref32(struct str id); /* never 0 */
+uint16_t cap_ref16(struct str id); /* never 0 */

@@ -1,0 +1,76 @@
+/* Who a request is about: ids in the request -> keyed person keys. Pure. No raw id leaves here.
+ *
+ * key = first 16 bytes of HMAC-SHA-256(secret, type || 0x00 || canonical id), first bit set
+ * canonical id = lower-cased; a raw id whose exchange also sends md5 forms is replaced by its md5
+ * hex */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bidder/base/crypto.h"
+#include "bidder/base/status.h"
+#include "proto/bidreq.h"
+
+#define PERSON_KEY_BYTES 16
+#define PERSON_MAX_KEYS  4 /* different ids of one request that are looked up */
+
+struct person_key {
+    uint8_t bytes[PERSON_KEY_BYTES];
+};
+
+/* Where in a request an id stands: parsed once from catalog text by id_path_parse. */
+enum id_source {
+    ID_DEVICE_IFA,
+    ID_DEVICE_DIDMD5,
+    ID_DEVICE_DPIDMD5,
+    ID_DEVICE_DIDSHA1,
+    ID_DEVICE_DPIDSHA1,
+    ID_DEVICE_MACMD5,
+    ID_DEVICE_MACSHA1,
+    ID_DEVICE_IP, /* household only */
+    ID_USER_ID,
+    ID_USER_BUYERUID,
+    ID_USER_EID, /* user.eids[source=x].uids[0].id */
+    ID_EXT,      /* device.ext.* or user.ext.* scalar */
+};
+
+struct id_path {
+    enum id_source source;
+    struct str argument; /* eid source or ext path; borrowed */
+    struct str type; /* namespace in the key: "ifa", "did", "dpid", "oaid", "buyeruid@exchange" */
+};
+
+/* text as in the catalog ("device.ext.oaid", "user.eids[source=x.com].uids[0].id"); exchange_id
+ * scopes ids that only that exchange understands (user.id, user.buyeruid). Strings made go to the
+ * arena. STATUS_INVALID: not a path we know. */
+enum status id_path_parse(struct str text, struct str exchange_id, struct arena *arena,
+                          struct id_path *path) MUST_USE;
+
+enum person_absence {
+    PERSON_PRESENT = 0,
+    PERSON_NO_ID, /* none of the paths held a usable id */
+    PERSON_LMT,   /* lmt=1 or dnt=1 */
+    PERSON_COPPA,
+    PERSON_NO_CONSENT, /* regs.gdpr=1 without a consent string, us_privacy opt-out, gpc, ... */
+    PERSON_ABSENCE_COUNT
+};
+const char *person_absence_name(enum person_absence absence);
+
+struct person {
+    struct person_key keys[PERSON_MAX_KEYS];
+    uint8_t key_count;
+    bool has_household;
+    struct person_key household; /* OTT device id or IP, for caps with identity: household */
+    enum person_absence absence; /* why key_count is 0 */
+};
+
+void person_identify(const struct crypto_key *secret, const struct id_path *paths,
+                     uint32_t path_count, const struct id_path *household_paths,
+                     uint32_t household_count, const struct bid_request *request,
+                     struct person *person);
+
+/* The key of an id typed by a person at the command line or in a CSV: type as in id_path.type.
+ * False when the id is empty or known-bad (all zeros, ...). */
+bool person_key_of(const struct crypto_key *secret, struct str type, struct str id,
+                   struct person_key *key);
