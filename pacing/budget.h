@@ -1,0 +1,77 @@
+/* Budgets: commit at bid, settle at win, release at loss or timeout. One ledger per worker.
+ *
+ * An account is one limit: a campaign's or line's total, or its amount for one local day. Redis
+ * holds per account settled and out (leased to workers) with settled + out <= cap; a worker spends
+ * only from its lease, so the bid path is integer arithmetic without a round trip.
+ *
+ *     bid            win(price)             lease sync (off the path, one atomic idempotent step)
+ *   free -> committed -> used           settled += used; out -= used + returned; out += grant
+ *              | loss, timeout
+ *              v
+ *            free                                                                            */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bidder/base/redis.h"
+#include "bidder/base/status.h"
+#include "bidder/base/str.h"
+#include "bidder/base/tz.h"
+
+/* What the catalog says of a budget; see struct catalog_budget. Borrowed from the catalog during
+ * budget_ledger_configure only. */
+struct budget_plan {
+    uint32_t ref;
+    struct str name;
+    int64_t total, daily; /* 0 = none */
+    bool impressions;     /* unit: 1 per impression instead of micros */
+    int64_t start_s, end_s;
+};
+
+struct budget_ledger;
+
+struct budget_options {
+    uint32_t owner;           /* unique over all workers of all machines */
+    uint32_t max_flights;     /* bids in flight at once */
+    int64_t win_timeout_us;   /* a commitment without notice is freed after this */
+    int64_t sync_interval_us; /* leases: 100 ms */
+};
+
+struct budget_ledger *budget_ledger_create(struct redis *redis,
+                                           const struct budget_options *options);
+void budget_ledger_destroy(struct budget_ledger **ledger);
+
+/* Adopts the budgets of a (new) catalog: plan i is what budget_try's index i means from now on.
+ * Accounts that stay keep their lease; limits that moved are told to Redis with the next sync. */
+enum status budget_ledger_configure(struct budget_ledger *ledger, const struct budget_plan *plans,
+                                    uint32_t count, const struct tz *tz, int64_t now_s) MUST_USE;
+
+enum budget_answer {
+    BUDGET_OK,
+    BUDGET_SPENT,    /* an account has no room left at all */
+    BUDGET_NO_LEASE, /* the account may have room, but none is leased to this worker yet */
+    BUDGET_BUSY,     /* the flight table is full, or records cannot be written */
+    BUDGET_ANSWER_COUNT
+};
+const char *budget_answer_name(enum budget_answer answer);
+
+/* Commits amount_micros (money of one impression, catalog currency) to every budget listed, or to
+ * none. *flight names the commitment (never 0). ~50 ns. */
+enum budget_answer budget_commit(struct budget_ledger *ledger, const uint32_t *budgets,
+                                 uint32_t count, int64_t amount_micros, int64_t now_us,
+                                 uint32_t *flight);
+
+enum budget_settlement {
+    BUDGET_SETTLED,   /* applied */
+    BUDGET_DUPLICATE, /* this flight was settled before */
+    BUDGET_LATE,      /* the commitment had been freed: booked all the same, counted late_win */
+    BUDGET_UNKNOWN    /* not of this ledger: another worker's or another life's */
+};
+/* A billable event: books min(price, committed) and frees the rest. */
+enum budget_settlement budget_settle(struct budget_ledger *ledger, uint32_t flight,
+                                     int64_t price_micros, int64_t now_us);
+enum budget_settlement budget_release(struct budget_ledger *ledger, uint32_t flight,
+                                      int64_t now_us);
+/* Timers: frees overdue commitments, syncs leases. Call about every sync_interval_us. */
+void budget_tick(struct budget_ledger *ledger, int64_t now_us, int64_t now_s);
