@@ -1,0 +1,565 @@
+/* The strict reader: see json.h for use. Nothing here allocates but json_read_string, for strings
+ * with escapes. No byte at or behind r->end is read: bodies come unterminated. */
+#include "bidder/base/json.h"
+
+#include "bidder/base/bug.h"
+
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+void json_reader_init(struct json_reader *r, struct str text, struct arena *arena,
+                      uint32_t max_depth)
+{
+    /* A view of length 0 may have no pointer; arithmetic on NULL is not ours to do. */
+    const char *begin = text.len ? text.ptr : "";
+    *r = (struct json_reader){.begin = begin,
+                              .at = begin,
+                              .end = begin + text.len,
+                              .arena = arena,
+                              .max_depth = max_depth};
+}
+
+/* Sets the error at `where` unless there is one, and empties the reader: every later call then
+ * meets the end and answers false. */
+static __attribute__((cold, noinline)) bool fail_at(struct json_reader *r, const char *where,
+                                                    enum json_error error)
+{
+    if (!r->error) {
+        r->error = error;
+        r->error_offset = (size_t)(where - r->begin);
+    }
+    r->at = r->end;
+    return false;
+}
+
+/* What stands here cannot: the end is told apart because a cut body is worth knowing. */
+static bool fail_unexpected(struct json_reader *r)
+{
+    return fail_at(r, r->at, r->at == r->end ? JSON_ERROR_END : JSON_ERROR_SYNTAX);
+}
+
+void json_fail(struct json_reader *r, enum json_error error)
+{
+    fail_at(r, r->at, error);
+}
+
+static inline void skip_space(struct json_reader *r)
+{
+    const char *at = r->at;
+    while (at < r->end && (unsigned char)*at <= ' ') {
+        if (*at != ' ' && *at != '\n' && *at != '\r' && *at != '\t') {
+            break;
+        }
+        at++;
+    }
+    r->at = at;
+}
+
+enum json_type json_peek(struct json_reader *r)
+{
+    skip_space(r);
+    if (r->at == r->end) {
+        return JSON_INVALID;
+    }
+    switch (*r->at) {
+    case '{':
+        return JSON_OBJECT;
+    case '[':
+        return JSON_ARRAY;
+    case '"':
+        return JSON_STRING;
+    case 't':
+    case 'f':
+        return JSON_BOOL;
+    case 'n':
+        return JSON_NULL;
+    case '-':
+        return JSON_NUMBER;
+    default:
+        return *r->at >= '0' && *r->at <= '9' ? JSON_NUMBER : JSON_INVALID;
+    }
+}
+
+size_t json_offset(struct json_reader *r)
+{
+    skip_space(r);
+    return (size_t)(r->at - r->begin);
+}
+
+/* A read of another type than stands here. */
+static bool fail_type(struct json_reader *r)
+{
+    return json_peek(r) == JSON_INVALID ? fail_unexpected(r) : fail_at(r, r->at, JSON_ERROR_TYPE);
+}
+
+/* --- objects and arrays -------------------------------------------------------------------- */
+
+static inline bool container_begin(struct json_reader *r, char opener)
+{
+    skip_space(r);
+    if (UNLIKELY(r->at == r->end || *r->at != opener)) {
+        return fail_type(r);
+    }
+    if (UNLIKELY(r->depth == r->max_depth)) {
+        return fail_at(r, r->at, JSON_ERROR_DEPTH);
+    }
+    r->depth++;
+    r->at++;
+    r->fresh = true;
+    return true;
+}
+
+/* Stands before a member (true), or consumed the closer (false). */
+static inline bool container_next(struct json_reader *r, char closer)
+{
+    skip_space(r);
+    if (UNLIKELY(r->at == r->end)) {
+        return fail_unexpected(r);
+    }
+    if (*r->at == closer) {
+        r->at++;
+        r->depth--;
+        r->fresh = false;
+        return false;
+    }
+    if (!r->fresh) {
+        if (UNLIKELY(*r->at != ',')) {
+            return fail_unexpected(r);
+        }
+        r->at++;
+        skip_space(r);
+    }
+    r->fresh = false;
+    return true;
+}
+
+bool json_object_begin(struct json_reader *r)
+{
+    return container_begin(r, '{');
+}
+
+bool json_array_begin(struct json_reader *r)
+{
+    return container_begin(r, '[');
+}
+
+bool json_array_next(struct json_reader *r)
+{
+    if (!container_next(r, ']')) {
+        return false;
+    }
+    /* [1,] must fail here: the caller's read would, but a caller that peeks would loop. */
+    return json_peek(r) == JSON_INVALID ? fail_unexpected(r) : true;
+}
+
+bool json_object_next_at(struct json_reader *r, struct str *key, size_t *offset)
+{
+    if (!container_next(r, '}')) {
+        return false;
+    }
+    if (UNLIKELY(r->at == r->end || *r->at != '"')) {
+        return fail_unexpected(r);
+    }
+    *offset = (size_t)(r->at - r->begin);
+    if (UNLIKELY(!json_read_string(r, key))) {
+        return false;
+    }
+    skip_space(r);
+    if (UNLIKELY(r->at == r->end || *r->at != ':')) {
+        return fail_unexpected(r);
+    }
+    r->at++;
+    return true;
+}
+
+bool json_object_next(struct json_reader *r, struct str *key)
+{
+    size_t offset;
+    return json_object_next_at(r, key, &offset);
+}
+
+/* --- strings ------------------------------------------------------------------------------- */
+
+/* The first byte from at on that is not plain printable ASCII: a quote, a backslash, a control
+ * byte or a byte of a longer UTF-8 sequence; end when there is none. Sixteen bytes at a time: a
+ * signed comparison finds controls and bytes above 0x7f in one go. */
+static inline const char *find_special(const char *at, const char *end)
+{
+#if defined(__SSE2__)
+    const __m128i quote = _mm_set1_epi8('"');
+    const __m128i backslash = _mm_set1_epi8('\\');
+    const __m128i space = _mm_set1_epi8(0x20);
+    for (; end - at >= 16; at += 16) {
+        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
+        __m128i special = _mm_or_si128(
+            _mm_or_si128(_mm_cmpeq_epi8(bytes, quote), _mm_cmpeq_epi8(bytes, backslash)),
+            _mm_cmplt_epi8(bytes, space));
+        int mask = _mm_movemask_epi8(special);
+        if (mask) {
+            return at + __builtin_ctz((unsigned)mask);
+        }
+    }
+#else
+    /* Eight at a time; a hit only says "somewhere in here", the loop below finds where. */
+    const uint64_t ones = 0x0101010101010101u;
+    for (; end - at >= 8; at += 8) {
+        uint64_t w;
+        memcpy(&w, at, sizeof(w));
+        uint64_t quote = w ^ (ones * '"'), backslash = w ^ (ones * '\\');
+        uint64_t special = (w - ones * 0x20) | w | (quote - ones) | (backslash - ones);
+        if (special & (ones * 0x80)) {
+            break;
+        }
+    }
+#endif
+    while (at < end && (signed char)*at >= 0x20 && *at != '"' && *at != '\\') {
+        at++;
+    }
+    return at;
+}
+
+/* Length of the UTF-8 sequence at `at` that starts with a byte above 0x7f; 0 when it is none
+ * (Unicode 15, table 3-7). */
+static size_t utf8_length(const char *at, const char *end)
+{
+    const unsigned char *s = (const unsigned char *)at;
+    size_t have = (size_t)(end - at);
+#define TAIL(byte) (((byte)&0xc0) == 0x80)
+    if (s[0] >= 0xc2 && s[0] <= 0xdf) {
+        return have >= 2 && TAIL(s[1]) ? 2 : 0;
+    }
+    if (s[0] >= 0xe0 && s[0] <= 0xef) {
+        if (have < 3 || !TAIL(s[1]) || !TAIL(s[2]) || (s[0] == 0xe0 && s[1] < 0xa0) ||
+            (s[0] == 0xed && s[1] > 0x9f)) {
+            return 0;
+        }
+        return 3;
+    }
+    if (s[0] >= 0xf0 && s[0] <= 0xf4) {
+        if (have < 4 || !TAIL(s[1]) || !TAIL(s[2]) || !TAIL(s[3]) ||
+            (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f)) {
+            return 0;
+        }
+        return 4;
+    }
+#undef TAIL
+    return 0;
+}
+
+/* The four hex digits at `at`, or -1. */
+static int hex4(const char *at, const char *end)
+{
+    if (end - at < 4) {
+        return -1;
+    }
+    int value = 0;
+    for (int i = 0; i < 4; i++) {
+        char c = str_ascii_lower(at[i]);
+        if (c >= '0' && c <= '9') {
+            value = value * 16 + (c - '0');
+        } else if (c >= 'a' && c <= 'f') {
+            value = value * 16 + (c - 'a' + 10);
+        } else {
+            return -1;
+        }
+    }
+    return value;
+}
+
+/* Checks the escape at `at` (a backslash). Its length in the text, or 0 with the error set. */
+static size_t check_escape(struct json_reader *r, const char *at)
+{
+    if (r->end - at < 2) {
+        return fail_at(r, r->end, JSON_ERROR_END);
+    }
+    if (at[1] != 'u') {
+        if (at[1] == '\0' || !strchr("\"\\/bfnrt", at[1])) {
+            return fail_at(r, at, JSON_ERROR_ESCAPE);
+        }
+        return 2;
+    }
+    int unit = hex4(at + 2, r->end);
+    if (unit < 0) {
+        return fail_at(r, at, JSON_ERROR_ESCAPE);
+    }
+    if (unit < 0xd800 || unit > 0xdfff) {
+        return 6;
+    }
+    int low = r->end - at >= 12 && at[6] == '\\' && at[7] == 'u' ? hex4(at + 8, r->end) : -1;
+    if (unit > 0xdbff || low < 0xdc00 || low > 0xdfff) {
+        return fail_at(r, at, JSON_ERROR_SURROGATE);
+    }
+    return 12;
+}
+
+static char *put_utf8(char *to, uint32_t c)
+{
+    if (c < 0x80) {
+        *to++ = (char)c;
+    } else if (c < 0x800) {
+        *to++ = (char)(0xc0 | c >> 6);
+        *to++ = (char)(0x80 | (c & 0x3f));
+    } else if (c < 0x10000) {
+        *to++ = (char)(0xe0 | c >> 12);
+        *to++ = (char)(0x80 | (c >> 6 & 0x3f));
+        *to++ = (char)(0x80 | (c & 0x3f));
+    } else {
+        *to++ = (char)(0xf0 | c >> 18);
+        *to++ = (char)(0x80 | (c >> 12 & 0x3f));
+        *to++ = (char)(0x80 | (c >> 6 & 0x3f));
+        *to++ = (char)(0x80 | (c & 0x3f));
+    }
+    return to;
+}
+
+/* Unescapes a checked string into the arena; it never gets longer. */
+static bool unescape(struct json_reader *r, struct str raw, struct str *value)
+{
+    char *out = r->arena ? arena_alloc(r->arena, raw.len) : NULL;
+    if (!out) {
+        return fail_at(r, raw.ptr, JSON_ERROR_MEMORY);
+    }
+    char *to = out;
+    const char *at = raw.ptr, *end = raw.ptr + raw.len;
+    while (at < end) {
+        const char *backslash = memchr(at, '\\', (size_t)(end - at));
+        size_t clean = (size_t)((backslash ? backslash : end) - at);
+        memcpy(to, at, clean);
+        to += clean;
+        at += clean;
+        if (!backslash) {
+            break;
+        }
+        if (at[1] != 'u') {
+            static const char from[] = "\"\\/bfnrt", into[] = "\"\\/\b\f\n\r\t";
+            *to++ = into[strchr(from, at[1]) - from];
+            at += 2;
+            continue;
+        }
+        uint32_t c = (uint32_t)hex4(at + 2, end);
+        at += 6;
+        if (c >= 0xd800 && c <= 0xdfff) {
+            c = 0x10000 + ((c - 0xd800) << 10) + ((uint32_t)hex4(at + 2, end) - 0xdc00);
+            at += 6;
+        }
+        to = put_utf8(to, c);
+    }
+    *value = (struct str){.ptr = out, .len = (size_t)(to - out)};
+    return true;
+}
+
+/* Consumes the string whose quote stands at r->at, checked. *raw is what stands between the
+ * quotes. */
+static inline bool scan_string(struct json_reader *r, struct str *raw, bool *escaped)
+{
+    const char *start = r->at + 1;
+    const char *at = start;
+    *escaped = false;
+    for (;;) {
+        at = find_special(at, r->end);
+        if (UNLIKELY(at == r->end)) {
+            return fail_at(r, at, JSON_ERROR_END);
+        }
+        if (LIKELY(*at == '"')) {
+            break;
+        }
+        size_t length;
+        if (*at == '\\') {
+            *escaped = true;
+            length = check_escape(r, at);
+            if (!length) {
+                return false;
+            }
+        } else if ((unsigned char)*at < 0x20) {
+            return fail_at(r, at, JSON_ERROR_CONTROL);
+        } else {
+            length = utf8_length(at, r->end);
+            if (!length) {
+                return fail_at(r, at, JSON_ERROR_UTF8);
+            }
+        }
+        at += length;
+    }
+    *raw = (struct str){.ptr = start, .len = (size_t)(at - start)};
+    r->at = at + 1;
+    return true;
+}
+
+bool json_read_string(struct json_reader *r, struct str *value)
+{
+    skip_space(r);
+    if (UNLIKELY(r->at == r->end || *r->at != '"')) {
+        return fail_type(r);
+    }
+    struct str raw;
+    bool escaped;
+    if (UNLIKELY(!scan_string(r, &raw, &escaped))) {
+        return false;
+    }
+    if (UNLIKELY(escaped)) {
+        return unescape(r, raw, value);
+    }
+    *value = raw;
+    return true;
+}
+
+/* --- numbers, literals --------------------------------------------------------------------- */
+
+static inline const char *skip_digits(const char *at, const char *end)
+{
+    while (at < end && (unsigned)(*at - '0') <= 9) {
+        at++;
+    }
+    return at;
+}
+
+/* Behind the number that starts at `at`; NULL when it breaks the grammar. */
+static inline const char *number_end(const char *at, const char *end)
+{
+    if (at < end && *at == '-') {
+        at++;
+    }
+    const char *digits = at;
+    at = skip_digits(at, end);
+    if (at == digits || (*digits == '0' && at - digits > 1)) {
+        return NULL;
+    }
+    if (at < end && *at == '.') {
+        digits = ++at;
+        at = skip_digits(at, end);
+        if (at == digits) {
+            return NULL;
+        }
+    }
+    if (at < end && (*at == 'e' || *at == 'E')) {
+        at++;
+        if (at < end && (*at == '+' || *at == '-')) {
+            at++;
+        }
+        digits = at;
+        at = skip_digits(at, end);
+        if (at == digits) {
+            return NULL;
+        }
+    }
+    return at;
+}
+
+bool json_number_valid(struct str text)
+{
+    return text.len && number_end(text.ptr, text.ptr + text.len) == text.ptr + text.len;
+}
+
+bool json_read_number(struct json_reader *r, struct str *text)
+{
+    skip_space(r);
+    if (UNLIKELY(r->at == r->end || (*r->at != '-' && (unsigned)(*r->at - '0') > 9))) {
+        return fail_type(r);
+    }
+    const char *end = number_end(r->at, r->end);
+    if (UNLIKELY(!end)) {
+        return fail_at(r, r->at, JSON_ERROR_NUMBER);
+    }
+    *text = (struct str){.ptr = r->at, .len = (size_t)(end - r->at)};
+    r->at = end;
+    return true;
+}
+
+static bool read_literal(struct json_reader *r, struct str word)
+{
+    if ((size_t)(r->end - r->at) < word.len || memcmp(r->at, word.ptr, word.len) != 0) {
+        return fail_at(r, r->at, JSON_ERROR_LITERAL);
+    }
+    r->at += word.len;
+    return true;
+}
+
+bool json_read_bool(struct json_reader *r, bool *value)
+{
+    if (json_peek(r) != JSON_BOOL) {
+        return fail_type(r);
+    }
+    bool yes = *r->at == 't';
+    if (!read_literal(r, yes ? STR("true") : STR("false"))) {
+        return false;
+    }
+    *value = yes;
+    return true;
+}
+
+bool json_read_null(struct json_reader *r)
+{
+    return json_peek(r) == JSON_NULL ? read_literal(r, STR("null")) : fail_type(r);
+}
+
+/* --- skipping, finishing ------------------------------------------------------------------- */
+
+/* A member's key, for which nobody asks: not unescaped. */
+static bool skip_key(struct json_reader *r)
+{
+    if (!container_next(r, '}')) {
+        return false;
+    }
+    struct str raw;
+    bool escaped;
+    if (r->at == r->end || *r->at != '"') {
+        return fail_unexpected(r);
+    }
+    if (!scan_string(r, &raw, &escaped)) {
+        return false;
+    }
+    skip_space(r);
+    if (r->at == r->end || *r->at != ':') {
+        return fail_unexpected(r);
+    }
+    r->at++;
+    return true;
+}
+
+/* Recursion is bounded by max_depth. */
+bool json_skip(struct json_reader *r)
+{
+    struct str raw;
+    bool ignored;
+    switch (json_peek(r)) {
+    case JSON_OBJECT:
+        json_object_begin(r);
+        while (skip_key(r)) {
+            json_skip(r);
+        }
+        break;
+    case JSON_ARRAY:
+        json_array_begin(r);
+        while (json_array_next(r)) {
+            json_skip(r);
+        }
+        break;
+    case JSON_STRING:
+        scan_string(r, &raw, &ignored);
+        break;
+    case JSON_NUMBER:
+        json_read_number(r, &raw);
+        break;
+    case JSON_BOOL:
+        json_read_bool(r, &ignored);
+        break;
+    case JSON_NULL:
+        json_read_null(r);
+        break;
+    case JSON_INVALID:
+    case JSON_TYPE_COUNT:
+        fail_unexpected(r);
+        break;
+    }
+    return !r->error;
+}
+
+bool json_finish(struct json_reader *r)
+{
+    skip_space(r);
+    if (!r->error && r->at != r->end) {
+        fail_at(r, r->at, JSON_ERROR_TRAILING);
+    }
+    return !r->error;
+}
