@@ -63,7 +63,7 @@ struct catalog_brand {
     struct str id;
     uint32_t advertiser;
     uint32_t audience; /* its target audience (TA), or CATALOG_NONE */
-    uint16_t ref;      /* cap_ref16(id) */
+    uint32_t ref;      /* cap_ref24(id) */
     uint32_t ref32;
     struct index_list caps;
 };
@@ -131,7 +131,7 @@ struct native_asset {
 
 struct catalog_creative {
     struct str id;
-    uint16_t ref; /* cap_ref16(id) */
+    uint32_t ref; /* cap_ref32(id) */
     enum creative_type type;
     int32_t w, h;
     int32_t duration_s;

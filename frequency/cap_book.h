@@ -1,6 +1,7 @@
 /* The caps of one catalog snapshot, and which of them an exposure counts for. Immutable; built by
- * the catalog loader, read on the request path. Refs are stable 32/16-bit hashes of catalog ids
- * (collisions are refused at load), because exposures outlive a catalog. */
+ * the catalog loader, read on the request path. Refs are stable hashes of catalog ids, because
+ * exposures outlive a catalog; two ids with one ref are refused at load. 32 bits for lines and
+ * creatives, 24 for brands: 10,000 lines meet with 1%, 300 brands with 0.3%. */
 #pragma once
 
 #include <stdint.h>
@@ -18,8 +19,8 @@ struct cap_list {
 /* What an exposure stored for a person says about itself. */
 struct exposure_refs {
     uint32_t line;     /* cap_ref32(line item id) */
-    uint16_t brand;    /* cap_ref16(brand id) */
-    uint16_t creative; /* cap_ref16(creative id) */
+    uint32_t creative; /* cap_ref32(creative id) */
+    uint32_t brand;    /* cap_ref24(brand id) */
 };
 
 /* Input of cap_book_build: one entry per entity with the caps that count its exposures. A line's
@@ -53,4 +54,4 @@ struct cap_list cap_book_of_line(const struct cap_book *book, const struct expos
 struct cap_list cap_book_of_creative(const struct cap_book *book, const struct exposure_refs *refs);
 
 uint32_t cap_ref32(struct str id); /* never 0 */
-uint16_t cap_ref16(struct str id); /* never 0 */
+uint32_t cap_ref24(struct str id); /* never 0; fits 24 bits */

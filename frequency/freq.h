@@ -88,8 +88,8 @@ uint32_t freq_widest_count(const struct cap_book *book, const struct freq_view *
 /* Exposures of one line ever kept: position in a creative sequence. */
 uint32_t freq_line_count(const struct freq_view *view, uint32_t line_ref, int64_t now_s);
 /* The latest exposure among the given brand refs inside window_s; false when there is none. */
-bool freq_last_brand(const struct freq_view *view, const uint16_t *brands, uint32_t count,
-                     int64_t now_s, int64_t window_s, uint16_t *brand, int64_t *time_s);
+bool freq_last_brand(const struct freq_view *view, const uint32_t *brands, uint32_t count,
+                     int64_t now_s, int64_t window_s, uint32_t *brand, int64_t *time_s);
 bool freq_has_segment(const struct freq_view *view, uint32_t segment_ref);
 
 /* --- the store ------------------------------------------------------------------------------ */

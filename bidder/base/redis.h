@@ -15,7 +15,7 @@
 #include "bidder/base/status.h"
 #include "bidder/base/str.h"
 
-struct event_base;
+struct loop;
 struct redis;
 
 enum redis_type { REDIS_NIL, REDIS_INT, REDIS_STRING, REDIS_STATUS, REDIS_ERROR, REDIS_ARRAY };
@@ -46,7 +46,7 @@ struct redis_stats {
     uint64_t moved, asked; /* cluster redirections followed */
 };
 
-struct redis *redis_create(struct event_base *base, const struct redis_options *options);
+struct redis *redis_create(struct loop *loop, const struct redis_options *options);
 void redis_destroy(struct redis **redis);    /* pending callbacks get REDIS_DISCONNECTED */
 bool redis_is_up(const struct redis *redis); /* connected, and for a cluster: every slot served */
 const struct redis_stats *redis_stats(const struct redis *redis);
