@@ -130,9 +130,16 @@ enum freq_reserve_result {
 typedef void freq_reserve_fn(void *owner, enum freq_reserve_result result,
                              const struct freq_verdict *verdict);
 
-/* Second round trip: writes the exposure as reserved for hold_s into every record of the view and
- * checks the caps against what comes back. Fills *ticket (caller's memory) at once. Same callback
- * rules as freq_read_start. STATUS_LIMIT: pool exhausted, no callback will come. */
+/* What freq_reserve would write, without writing it: for lines that do not reserve and only count
+ * at the impression. key_count 0 when nothing may be stored for the person. */
+void freq_ticket_fill(struct freq_store *store, const struct freq_view *view,
+                      struct exposure_refs refs, int64_t now_s, struct freq_ticket *ticket);
+
+/* Several reservations may be in flight on one read (one per impression of a request); finish the
+ * read only when all have come back. Second round trip: writes the exposure as reserved for hold_s
+ * into every record of the view and checks the caps against what comes back. Fills *ticket
+ * (caller's memory) at once. Same callback rules as freq_read_start. STATUS_LIMIT: pool exhausted,
+ * no callback will come. */
 enum status freq_reserve(struct freq_store *store, struct freq_read *read,
                          const struct cap_book *book, struct cap_list line_caps,
                          struct cap_list creative_caps, struct exposure_refs refs, uint16_t hold_s,
