@@ -1,11 +1,15 @@
 /* The signed token in every notice url: all that is needed to act on the notice later, on any
  * machine, after any restart.
  *
- *   bytes: version 1 | nonce 8 | sealed payload | tag 16
- *   sealed = payload XOR AES-128-CTR(nonce): the person's key does not show in urls
- *   HMAC-SHA-256(version | nonce | sealed) = 32 bytes: the first half signs exchange notices
- *   (nurl, burl, lurl), the second half client notices (impression, quartiles, click): who sees the
- *   markup cannot forge a loss or a win. */
+ *   version 1 | first 16 | rest ~40-190 | tag 16          base64url: ~125 characters, one-key
+ * ticket |          '-- the other fields, AES-128-CTR, counter starts at `first`
+ *               '-- auction, impression, flight, flags: unique per bid, one AES-128 block
+ *
+ * The person's key does not show in urls, nor how many auctions we had. Equal first blocks (and so
+ * an equal key stream) would need two bids for one impression of one auction.
+ *   HMAC-SHA-256(version | first | rest) = 32 bytes: the first half signs exchange notices (nurl,
+ *   burl, lurl), the second half client notices (impression, quartiles, click): who sees the markup
+ *   cannot forge a loss or a win. */
 #pragma once
 
 #include "bidder/base/crypto.h"
@@ -36,19 +40,20 @@ struct notice_token {
 #define TOKEN_SWAPPED    16u
 #define TOKEN_VIDEO      32u /* the VAST impression bills */
 
-#define TOKEN_MAX_TEXT 512
+#define TOKEN_MAX_TEXT 352
 
 struct token_keys {
     struct crypto_key mac;
-    uint8_t seal[16]; /* AES-128 key */
+    struct crypto_cipher seal;
 };
+/* secret is the deployment's; the same on every machine and after every restart. */
 void token_keys_derive(struct token_keys *keys, struct str secret);
 
 struct token_text {
     char text[2][TOKEN_MAX_TEXT]; /* by enum token_audience; not NUL-terminated */
     size_t len[2];
 };
-/* One HMAC for both texts. */
+/* One HMAC for both texts. Prices and costs are not negative, expires_s is not before bid_s. */
 void token_write(const struct token_keys *keys, const struct notice_token *token,
                  struct token_text *out);
 /* STATUS_DENIED: not signed by us for this audience; STATUS_INVALID: not a token. The caller checks

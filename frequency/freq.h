@@ -114,7 +114,7 @@ void freq_read_finish(struct freq_read **read);
 struct freq_ticket {
     struct person_key keys[FREQ_MAX_RECORDS]; /* records written */
     uint8_t key_count;
-    uint8_t household_mask; /* bit i: keys[i] is a household record */
+    uint16_t household_mask; /* bit i: keys[i] is a household record */
     uint32_t time_s;
     uint32_t salt;
     struct exposure_refs refs;

@@ -1,5 +1,6 @@
 #include "bidder/base/crypto.h"
 
+#include <nettle/ctr.h>
 #include <nettle/md5.h>
 #include <nettle/memops.h>
 #include <sys/random.h>
@@ -29,6 +30,47 @@ void crypto_mac2(const struct crypto_key *key, struct str first, struct str seco
 bool crypto_equal(const void *a, const void *b, size_t len)
 {
     return memeql_sec(a, b, len) != 0;
+}
+
+void crypto_mac_sha1(struct str secret, struct str first, struct str second,
+                     uint8_t mac[CRYPTO_SHA1_BYTES])
+{
+    struct hmac_sha1_ctx context;
+    hmac_sha1_set_key(&context, secret.len, (const uint8_t *)secret.ptr);
+    hmac_sha1_update(&context, first.len, (const uint8_t *)first.ptr);
+    hmac_sha1_update(&context, second.len, (const uint8_t *)second.ptr);
+    hmac_sha1_digest(&context, CRYPTO_SHA1_BYTES, mac);
+}
+
+void crypto_cipher_init(struct crypto_cipher *cipher, const uint8_t key[CRYPTO_BLOCK])
+{
+    aes128_set_encrypt_key(&cipher->encrypt, key);
+    aes128_invert_key(&cipher->decrypt, &cipher->encrypt);
+}
+
+void crypto_cipher_encrypt(const struct crypto_cipher *cipher, const uint8_t in[CRYPTO_BLOCK],
+                           uint8_t out[CRYPTO_BLOCK])
+{
+    aes128_encrypt(&cipher->encrypt, CRYPTO_BLOCK, out, in);
+}
+
+void crypto_cipher_decrypt(const struct crypto_cipher *cipher, const uint8_t in[CRYPTO_BLOCK],
+                           uint8_t out[CRYPTO_BLOCK])
+{
+    aes128_decrypt(&cipher->decrypt, CRYPTO_BLOCK, out, in);
+}
+
+static void ctr_block(const void *context, size_t len, uint8_t *out, const uint8_t *in)
+{
+    aes128_encrypt(context, len, out, in);
+}
+
+void crypto_cipher_ctr(const struct crypto_cipher *cipher, const uint8_t start[CRYPTO_BLOCK],
+                       uint8_t *bytes, size_t len)
+{
+    uint8_t counter[CRYPTO_BLOCK];
+    memcpy(counter, start, sizeof(counter));
+    ctr_crypt(&cipher->encrypt, ctr_block, CRYPTO_BLOCK, counter, len, bytes, bytes);
 }
 
 void crypto_md5_hex(struct str text, char hex[CRYPTO_MD5_HEX])

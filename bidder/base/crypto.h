@@ -1,6 +1,7 @@
 /* Keyed hashes, digests and encodings over nettle: no allocation, no global state. */
 #pragma once
 
+#include <nettle/aes.h>
 #include <nettle/hmac.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -25,6 +26,26 @@ void crypto_mac2(const struct crypto_key *key, struct str first, struct str seco
                  uint8_t mac[CRYPTO_MAC_BYTES]);
 /* In constant time. */
 bool crypto_equal(const void *a, const void *b, size_t len);
+
+/* HMAC-SHA-1, for price encryption schemes of exchanges that are built on it; nothing of ours is.
+ */
+#define CRYPTO_SHA1_BYTES 20
+void crypto_mac_sha1(struct str secret, struct str first, struct str second,
+                     uint8_t mac[CRYPTO_SHA1_BYTES]);
+
+/* AES-128, the key expanded once. */
+#define CRYPTO_BLOCK 16
+struct crypto_cipher {
+    struct aes128_ctx encrypt, decrypt;
+};
+void crypto_cipher_init(struct crypto_cipher *cipher, const uint8_t key[CRYPTO_BLOCK]);
+void crypto_cipher_encrypt(const struct crypto_cipher *cipher, const uint8_t in[CRYPTO_BLOCK],
+                           uint8_t out[CRYPTO_BLOCK]);
+void crypto_cipher_decrypt(const struct crypto_cipher *cipher, const uint8_t in[CRYPTO_BLOCK],
+                           uint8_t out[CRYPTO_BLOCK]);
+/* Counter mode, in place, both ways. A start must not serve two messages. */
+void crypto_cipher_ctr(const struct crypto_cipher *cipher, const uint8_t start[CRYPTO_BLOCK],
+                       uint8_t *bytes, size_t len);
 
 /* MD5 as 32 lower-case hex digits, no NUL. Only for the md5 forms of device ids that exchanges
  * send; nothing is secured by it. */
