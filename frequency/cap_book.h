@@ -27,7 +27,7 @@ struct exposure_refs {
  * list already contains those of its campaign, brand and advertiser; a brand's those of its
  * advertiser. */
 struct cap_book_entry {
-    uint32_t ref;
+    uint32_t ref; /* cap_ref32 of lines and creatives, cap_ref24 of brands */
     struct cap_list caps;
 };
 
@@ -39,7 +39,11 @@ struct cap_book {
     struct cap_book_index *lines, *brands, *creatives; /* arena; opaque */
 };
 
-/* STATUS_INVALID when two entries of a kind share a ref (the catalog must refuse),
+/* Records are kept at least this long: the person's own max_contacts_per_day needs a day. */
+#define CAP_BOOK_LEAST_RETENTION_S (26 * 3600)
+
+/* entries, caps and their lists are borrowed and must outlive the book (the same arena).
+ * STATUS_INVALID when two entries of a kind share a ref (the catalog must refuse),
  * STATUS_NO_MEMORY. */
 enum status cap_book_build(struct cap_book *book, struct arena *arena, const struct tz *tz,
                            const struct cap *caps, uint32_t cap_count, int64_t lifetime_s,
