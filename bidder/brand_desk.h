@@ -1,0 +1,41 @@
+/* Several brands on one stream of impressions: which of the lines that want a guaranteed impression
+ * gets it (rotation), whether it goes to a swap partner, and which creative does best. One per
+ * worker. */
+#pragma once
+
+#include "bidder/catalog.h"
+#include "bidder/select.h"
+#include "frequency/freq.h"
+
+struct brand_desk;
+
+/* A line that wants the impression, can have it, and what it would show. */
+struct brand_rival {
+    const struct offer *offer;
+    uint32_t brand;
+    uint32_t creative; /* catalog index */
+    bool uncapped;
+    bool swapped; /* a swap partner's line on the owner's deal */
+};
+
+struct brand_desk *brand_desk_create(void);
+void brand_desk_destroy(struct brand_desk **desk);
+/* Adopts a new catalog: rotations and swaps that stay (by ref) keep their state. */
+bool brand_desk_configure(struct brand_desk *desk, const struct catalog *catalog);
+
+/* Index of the rival that gets the impression; count >= 1, ranked order. Does not count anything
+ * yet. desk may be NULL: the first. */
+uint32_t brand_desk_choose(const struct brand_desk *desk, const struct catalog *catalog,
+                           uint32_t deal, const struct freq_view *view,
+                           const struct brand_rival *rivals, uint32_t count, int64_t now_s);
+/* The bid for brand on the deal goes out / did not become an impression after all. */
+void brand_desk_note(struct brand_desk *desk, const struct catalog *catalog, uint32_t deal,
+                     uint32_t brand);
+void brand_desk_undo(struct brand_desk *desk, const struct catalog *catalog, uint32_t deal,
+                     uint32_t brand);
+
+/* Is the brand in any rotation (then its exposures are kept: the last touch matters)? */
+bool brand_desk_rotates(const struct brand_desk *desk, uint32_t brand);
+/* The weight of one of a line's creatives: the planner's, or by measured clicks. Never 0. */
+uint32_t brand_desk_creative_weight(const struct brand_desk *desk, const struct catalog_line *line,
+                                    uint32_t position);
