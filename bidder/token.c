@@ -4,19 +4,20 @@
  *   first   auction 8, imp_hash 2, flight 4, flags 2
  *   rest    exchange 4, line 4, brand 4, creative 4, bid_s 4, expires_s - bid_s (varint),
  *           price (varint), cost (varint), shape 1: [deal 4], [ticket]
- *   ticket  time_s - bid_s (zigzag varint), salt 4, brand 2, creative 2, [line 4], [mask 2],
+ *   ticket  time_s - bid_s (zigzag varint), salt 4, brand 4, [line 4, creative 4], [mask 2],
  *           16 for each key
- *   shape   bits 0-3 key count, 4 deal given, 5 ticket's line differs, 6 household mask given */
+ *   shape   bits 0-3 key count, 4 deal given, 5 the ticket has a line or creative of its own,
+ *           6 household mask given */
 #include "bidder/token.h"
 
 #include "bidder/base/bug.h"
 
 #define VERSION      1u
 #define TAG_BYTES    (CRYPTO_MAC_BYTES / 2)
-#define SIGNED_MAX   (1 + CRYPTO_BLOCK + 72 + FREQ_MAX_RECORDS * PERSON_KEY_BYTES)
+#define SIGNED_MAX   (1 + CRYPTO_BLOCK + 76 + FREQ_MAX_RECORDS * PERSON_KEY_BYTES)
 #define SHAPE_KEYS   15u
 #define SHAPE_DEAL   16u
-#define SHAPE_LINE   32u
+#define SHAPE_REFS   32u
 #define SHAPE_MASK   64u
 #define SHAPE_UNUSED 128u
 
@@ -59,10 +60,10 @@ static uint8_t *put_ticket(uint8_t *to, const struct notice_token *token, unsign
     int64_t later_s = (int64_t)ticket->time_s - token->bid_s;
     to = put_varint(to, (uint64_t)later_s << 1 ^ (uint64_t)(later_s >> 63));
     to = put_le(to, ticket->salt, 4);
-    to = put_le(to, ticket->refs.brand, 2);
-    to = put_le(to, ticket->refs.creative, 2);
-    if (shape & SHAPE_LINE) {
+    to = put_le(to, ticket->refs.brand, 4);
+    if (shape & SHAPE_REFS) {
         to = put_le(to, ticket->refs.line, 4);
+        to = put_le(to, ticket->refs.creative, 4);
     }
     if (shape & SHAPE_MASK) {
         to = put_le(to, ticket->household_mask, 2);
@@ -79,7 +80,9 @@ static uint8_t *put_rest(uint8_t *to, const struct notice_token *token)
     const struct freq_ticket *ticket = &token->ticket;
     unsigned shape = ticket->key_count | (token->deal_ref ? SHAPE_DEAL : 0);
     if (ticket->key_count) {
-        shape |= ticket->refs.line != token->line_ref ? SHAPE_LINE : 0;
+        bool same =
+            ticket->refs.line == token->line_ref && ticket->refs.creative == token->creative_ref;
+        shape |= same ? 0 : SHAPE_REFS;
         shape |= ticket->household_mask ? SHAPE_MASK : 0;
     }
     to = put_le(to, token->exchange_ref, 4);
@@ -162,9 +165,13 @@ static void get_ticket(struct reader *in, struct notice_token *token, unsigned s
     uint64_t zigzag = get_varint(in);
     ticket->time_s = token->bid_s + (uint32_t)(zigzag >> 1 ^ (0 - (zigzag & 1)));
     ticket->salt = (uint32_t)get_le(in, 4);
-    ticket->refs.brand = (uint16_t)get_le(in, 2);
-    ticket->refs.creative = (uint16_t)get_le(in, 2);
-    ticket->refs.line = shape & SHAPE_LINE ? (uint32_t)get_le(in, 4) : token->line_ref;
+    ticket->refs.brand = (uint32_t)get_le(in, 4);
+    ticket->refs.line = token->line_ref;
+    ticket->refs.creative = token->creative_ref;
+    if (shape & SHAPE_REFS) {
+        ticket->refs.line = (uint32_t)get_le(in, 4);
+        ticket->refs.creative = (uint32_t)get_le(in, 4);
+    }
     ticket->household_mask = shape & SHAPE_MASK ? (uint16_t)get_le(in, 2) : 0;
     for (unsigned i = 0; i < ticket->key_count && in->at; i++) {
         if ((size_t)(in->end - in->at) < PERSON_KEY_BYTES) {

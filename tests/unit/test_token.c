@@ -43,8 +43,8 @@ static struct notice_token sample(struct prng *prng, unsigned key_count)
             .time_s = token.bid_s - 2 + (uint32_t)prng_below(prng, 5),
             .salt = (uint32_t)prng_next(prng),
             .refs = {.line = token.line_ref,
-                     .brand = (uint16_t)prng_next(prng),
-                     .creative = (uint16_t)prng_next(prng)},
+                     .brand = (uint32_t)prng_next(prng),
+                     .creative = token.creative_ref},
         };
         fill(prng, token.ticket.keys, key_count * sizeof(token.ticket.keys[0]));
     }
@@ -77,7 +77,8 @@ TEST(round_trip)
     for (int i = 0; i < 2000; i++) {
         struct notice_token token = sample(&prng, (unsigned)i % (FREQ_MAX_RECORDS + 1)), read;
         if (token.ticket.key_count && i % 3 == 0) {
-            token.ticket.refs.line++;
+            token.ticket.refs.line += (uint32_t)i & 1;
+            token.ticket.refs.creative += (uint32_t)i & 2;
             token.ticket.household_mask = (uint16_t)(1u << (token.ticket.key_count - 1));
         }
         struct token_text out;
