@@ -26,7 +26,7 @@ endif
 # A sanitizer brings its own allocator.
 LIBS_NAMES = $(if $(filter asan tsan fuzz,$(VARIANT)),$(filter-out jemalloc,$(PACKAGES)),$(PACKAGES))
 
-CFLAGS  = -std=gnu11 $(OPT_$(VARIANT)) $(WARN) -MMD -MP -I. -I$(BUILD)/gen \
+CFLAGS  = -std=gnu11 -D_GNU_SOURCE $(OPT_$(VARIANT)) $(WARN) -MMD -MP -I. -I$(BUILD)/gen \
           -include bidder/base/poison.h -DJOINTCAP_VERSION='"$(VERSION)"' \
           $(filter-out -I/usr/include,$(shell pkg-config --cflags $(LIBS_NAMES) 2>/dev/null))
 LIBS    = $(shell pkg-config --libs $(LIBS_NAMES) 2>/dev/null) -lpthread -lm
