@@ -73,5 +73,10 @@ enum budget_settlement budget_settle(struct budget_ledger *ledger, uint32_t flig
                                      int64_t price_micros, int64_t now_us);
 enum budget_settlement budget_release(struct budget_ledger *ledger, uint32_t flight,
                                       int64_t now_us);
+/* A billable event whose commitment no living ledger knows (its worker died, or was replaced): the
+ * money was spent, so it is booked on the budgets as settled, counted late_win. The caller has made
+ * sure that it is booked once. */
+void budget_book_late(struct budget_ledger *ledger, const uint32_t *budgets, uint32_t count,
+                      int64_t amount_micros, int64_t now_us);
 /* Timers: frees overdue commitments, syncs leases. Call about every sync_interval_us. */
 void budget_tick(struct budget_ledger *ledger, int64_t now_us, int64_t now_s);
