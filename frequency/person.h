@@ -1,8 +1,9 @@
 /* Who a request is about: ids in the request -> keyed person keys. Pure. No raw id leaves here.
  *
  * key = first 16 bytes of HMAC-SHA-256(secret, type || 0x00 || canonical id), first bit set
- * canonical id = lower-cased; a raw id whose exchange also sends md5 forms is replaced by its md5
- * hex */
+ * canonical id = lower-cased; ids of devices, raw or hashed, become the md5 hex of the raw id and
+ * share one type, so that the raw and the md5 form meet under whatever name they are sent. (sha1
+ * forms cannot be brought to meet: they are types of their own.) */
 #pragma once
 
 #include <stdbool.h>
@@ -38,7 +39,8 @@ enum id_source {
 struct id_path {
     enum id_source source;
     struct str argument; /* eid source or ext path; borrowed */
-    struct str type; /* namespace in the key: "ifa", "did", "dpid", "oaid", "buyeruid@exchange" */
+    struct str type; /* as person_key_of takes it: "ifa", "did_md5", "device", "buyeruid@exchange",
+                      * "eid:source", "ip" */
 };
 
 /* text as in the catalog ("device.ext.oaid", "user.eids[source=x.com].uids[0].id"); exchange_id
@@ -70,7 +72,11 @@ void person_identify(const struct crypto_key *secret, const struct id_path *path
                      uint32_t household_count, const struct bid_request *request,
                      struct person *person);
 
-/* The key of an id typed by a person at the command line or in a CSV: type as in id_path.type.
- * False when the id is empty or known-bad (all zeros, ...). */
+/* The key of an id typed by a person at the command line or in a CSV: type as in id_path.type, or
+ * any of ifa did dpid oaid caid idfa gaid aaid imei mac androidid device, each also with _md5.
+ * False when the id is empty or known-bad (all zeros, ...); *key is then undefined. */
 bool person_key_of(const struct crypto_key *secret, struct str type, struct str id,
                    struct person_key *key);
+/* The same id as the name of a household: another record, for an OTT device may be both. */
+bool person_household_key_of(const struct crypto_key *secret, struct str type, struct str id,
+                             struct person_key *key);
