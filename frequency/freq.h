@@ -18,7 +18,7 @@
 #include "frequency/cap_book.h"
 #include "frequency/person.h"
 
-#define FREQ_MAX_EXPOSURES 256 /* per record; more: the person counts as at every cap */
+#define FREQ_MAX_EXPOSURES 512 /* per record; more: the person counts as at every cap */
 #define FREQ_MAX_SEGMENTS  256
 #define FREQ_MAX_RECORDS   (PERSON_MAX_KEYS + 4 + 1) /* ids, links, household */
 #define FREQ_MAX_MUTED     16
@@ -35,7 +35,7 @@ struct freq_record {
     bool household;
     bool overflow; /* more than FREQ_MAX_EXPOSURES: treat as at cap */
     uint32_t exposure_count;
-    struct freq_exposure *exposures; /* ascending time */
+    struct freq_exposure *exposures; /* in no particular order; some may be expired reservations */
 };
 
 enum freq_outcome {
@@ -82,7 +82,14 @@ struct freq_verdict {
 struct freq_verdict freq_check(const struct cap_book *book, const struct freq_view *view,
                                struct cap_list line_caps, struct cap_list creative_caps,
                                int64_t now_s);
-/* Count inside the widest of the caps: for new reach and for the least harmful line. */
+/* False when a cap applies whose person (or household) the view does not know: the line's no_id
+ * policy decides. */
+bool freq_caps_known(const struct cap_book *book, const struct freq_view *view,
+                     struct cap_list line_caps, struct cap_list creative_caps);
+/* Confirmed, or reserved and not expired. */
+bool freq_is_live(const struct freq_exposure *exposure, int64_t now_s);
+/* Count inside the widest of the caps (0 when there are none): for new reach and for the least
+ * harmful line. */
 uint32_t freq_widest_count(const struct cap_book *book, const struct freq_view *view,
                            struct cap_list caps, int64_t now_s);
 /* Exposures of one line ever kept: position in a creative sequence. */
@@ -91,6 +98,8 @@ uint32_t freq_line_count(const struct freq_view *view, uint32_t line_ref, int64_
 bool freq_last_brand(const struct freq_view *view, const uint32_t *brands, uint32_t count,
                      int64_t now_s, int64_t window_s, uint32_t *brand, int64_t *time_s);
 bool freq_has_segment(const struct freq_view *view, uint32_t segment_ref);
+/* ref: cap_ref32 of a brand id or a category. */
+bool freq_is_muted(const struct freq_view *view, uint32_t ref);
 
 /* --- the store ------------------------------------------------------------------------------ */
 

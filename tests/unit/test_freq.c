@@ -1,0 +1,218 @@
+/* Verdicts: what counts for which cap, and at which second it stops counting. */
+#include "tests/test.h"
+
+#include "bidder/base/bug.h"
+#include "frequency/freq.h"
+
+#define NOW 1800000000 /* 2027-01-15 08:00:00 UTC, a Friday */
+
+enum { CAP_HOUR, CAP_LIFE, CAP_GAP, CAP_HOME, CAP_CREATIVE, CAP_TODAY, CAP_COUNT };
+
+static struct cap caps[CAP_COUNT] = {
+    [CAP_HOUR] = {.id = {"hour", 4}, .max = 2, .window = CAP_ROLLING, .window_s = 3600},
+    [CAP_LIFE] = {.id = {"life", 4}, .max = 3, .window = CAP_LIFETIME},
+    [CAP_GAP] = {.id = {"gap", 3}, .max = 0, .window = CAP_LIFETIME, .min_interval_s = 600},
+    [CAP_HOME] = {.id = {"home", 4}, .max = 1, .window = CAP_LIFETIME, .identity = CAP_HOUSEHOLD},
+    [CAP_CREATIVE] = {.id = {"creative", 8}, .max = 1, .window = CAP_LIFETIME},
+    [CAP_TODAY] = {.id = {"today", 5}, .max = 1, .window = CAP_CALENDAR_DAY},
+};
+
+static const uint32_t hour[] = {CAP_HOUR}, life[] = {CAP_LIFE}, gap[] = {CAP_GAP},
+                      home[] = {CAP_HOME}, creative[] = {CAP_CREATIVE}, today[] = {CAP_TODAY},
+                      hour_life[] = {CAP_HOUR, CAP_LIFE};
+#define LIST(array) ((struct cap_list){(array), (uint32_t)COUNT_OF(array)})
+#define NO_CAPS     ((struct cap_list){NULL, 0})
+
+static const struct cap_book_entry lines[] = {
+    {1, {hour_life, 2}}, {2, {gap, 1}}, {3, {home, 1}}, {4, {today, 1}}, {5, {life, 1}}};
+static const struct cap_book_entry brands[] = {{70, {life, 1}}};
+static const struct cap_book_entry creatives[] = {{90, {creative, 1}}};
+
+static struct cap_book *the_book(void)
+{
+    static struct arena arena;
+    static struct tz tz;
+    static struct cap_book book;
+    if (!arena.first) {
+        BUG_ON(!arena_init(&arena, 65536, 1 << 20));
+        BUG_ON(tz_load(STR("UTC"), &arena, &tz) != STATUS_OK);
+        BUG_ON(cap_book_build(&book, &arena, &tz, caps, CAP_COUNT, 90 * 86400, lines, 5, brands, 1,
+                              creatives, 1) != STATUS_OK);
+    }
+    return &book;
+}
+
+static struct freq_exposure shown(uint32_t line, int64_t time_s)
+{
+    return (struct freq_exposure){.refs = {.line = line, .brand = 70, .creative = 91},
+                                  .time_s = (uint32_t)time_s};
+}
+
+static struct freq_view view_of(struct freq_exposure *exposures, uint32_t count)
+{
+    struct freq_view view = {.outcome = FREQ_KNOWN, .record_count = 1};
+    view.records[0] = (struct freq_record){.exposures = exposures, .exposure_count = count};
+    return view;
+}
+
+TEST(a_window_counts_to_its_second)
+{
+    struct freq_exposure exposures[] = {shown(1, NOW - 3600), shown(1, NOW - 3599)};
+    struct freq_view view = view_of(exposures, 2);
+    struct freq_verdict verdict = freq_check(the_book(), &view, LIST(hour), NO_CAPS, NOW);
+    CHECK_INT(verdict.kind, FREQ_OPEN);
+    verdict = freq_check(the_book(), &view, LIST(hour), NO_CAPS, NOW - 1);
+    CHECK_INT(verdict.kind, FREQ_AT_CAP);
+    CHECK_INT(verdict.count, 2);
+    CHECK_STR(verdict.cap->id, "hour");
+    CHECK_INT(freq_widest_count(the_book(), &view, LIST(hour), NOW), 1);
+    CHECK_INT(freq_widest_count(the_book(), &view, LIST(hour_life), NOW), 2);
+    CHECK_INT(freq_widest_count(the_book(), &view, NO_CAPS, NOW), 0);
+}
+
+TEST(all_caps_hold_together)
+{
+    struct freq_exposure exposures[] = {shown(1, NOW - 9000), shown(1, NOW - 8000),
+                                        shown(1, NOW - 7000)};
+    struct freq_view view = view_of(exposures, 3);
+    struct freq_verdict verdict = freq_check(the_book(), &view, LIST(hour_life), NO_CAPS, NOW);
+    CHECK_INT(verdict.kind, FREQ_AT_CAP);
+    CHECK_STR(verdict.cap->id, "life");
+    view.records[0].exposure_count = 2;
+    CHECK_INT(freq_check(the_book(), &view, LIST(hour_life), NO_CAPS, NOW).kind, FREQ_OPEN);
+}
+
+TEST(reservations_count_until_they_expire)
+{
+    struct freq_exposure exposures[] = {shown(1, NOW), shown(1, NOW)};
+    exposures[0].hold_s = exposures[1].hold_s = 60;
+    struct freq_view view = view_of(exposures, 2);
+    CHECK_INT(freq_check(the_book(), &view, LIST(hour), NO_CAPS, NOW + 59).kind, FREQ_AT_CAP);
+    CHECK_INT(freq_check(the_book(), &view, LIST(hour), NO_CAPS, NOW + 60).kind, FREQ_OPEN);
+    CHECK_INT(freq_line_count(&view, 1, NOW + 59), 2);
+    CHECK_INT(freq_line_count(&view, 1, NOW + 60), 0);
+    CHECK_INT(freq_line_count(&view, 2, NOW), 0);
+    exposures[0].hold_s = 0; /* one was confirmed */
+    CHECK_INT(freq_line_count(&view, 1, NOW + 60), 1);
+}
+
+TEST(min_interval_has_no_window)
+{
+    struct freq_exposure exposures[] = {shown(2, NOW - 700), shown(2, NOW - 599)};
+    struct freq_view view = view_of(exposures, 2);
+    struct freq_verdict verdict = freq_check(the_book(), &view, LIST(gap), NO_CAPS, NOW);
+    CHECK_INT(verdict.kind, FREQ_TOO_SOON);
+    CHECK_INT(verdict.since_s, 599);
+    CHECK_INT(freq_check(the_book(), &view, LIST(gap), NO_CAPS, NOW + 1).kind, FREQ_OPEN);
+    /* another machine's clock runs ahead: still too soon */
+    exposures[1].time_s = NOW + 5;
+    CHECK_INT(freq_check(the_book(), &view, LIST(gap), NO_CAPS, NOW).kind, FREQ_TOO_SOON);
+}
+
+TEST(several_ids_count_by_the_largest_record)
+{
+    struct freq_exposure first[] = {shown(1, NOW - 10), shown(1, NOW - 20)};
+    struct freq_exposure second[] = {shown(1, NOW - 10), shown(1, NOW - 30), shown(1, NOW - 40)};
+    struct freq_view view = view_of(first, 2);
+    CHECK_INT(freq_check(the_book(), &view, LIST(life), NO_CAPS, NOW).kind, FREQ_OPEN);
+    view.records[1] = (struct freq_record){.exposures = second, .exposure_count = 3};
+    view.record_count = 2;
+    struct freq_verdict verdict = freq_check(the_book(), &view, LIST(life), NO_CAPS, NOW);
+    CHECK_INT(verdict.kind, FREQ_AT_CAP);
+    CHECK_INT(verdict.count, 3); /* not 5 */
+    CHECK_INT(freq_line_count(&view, 1, NOW), 3);
+}
+
+TEST(household_caps_look_at_the_household)
+{
+    struct freq_exposure person[] = {shown(3, NOW - 10)}, house[] = {shown(3, NOW - 10)};
+    struct freq_view view = view_of(person, 1);
+    CHECK_INT(freq_check(the_book(), &view, LIST(home), NO_CAPS, NOW).kind, FREQ_OPEN);
+    CHECK(!freq_caps_known(the_book(), &view, LIST(home), NO_CAPS));
+    CHECK(freq_caps_known(the_book(), &view, LIST(life), LIST(creative)));
+    view.records[1] =
+        (struct freq_record){.exposures = house, .exposure_count = 1, .household = true};
+    view.record_count = 2;
+    CHECK(freq_caps_known(the_book(), &view, LIST(home), LIST(life)));
+    CHECK_INT(freq_check(the_book(), &view, LIST(home), NO_CAPS, NOW).kind, FREQ_AT_CAP);
+    house[0].refs.line = 1; /* a person's cap does not look there */
+    person[0].refs.line = 4;
+    CHECK_INT(freq_check(the_book(), &view, LIST(life), NO_CAPS, NOW).kind, FREQ_OPEN);
+    view.record_count = 0;
+    CHECK(!freq_caps_known(the_book(), &view, LIST(life), NO_CAPS));
+    CHECK(freq_caps_known(the_book(), &view, NO_CAPS, NO_CAPS));
+}
+
+TEST(a_creative_has_caps_of_its_own)
+{
+    struct freq_exposure exposures[] = {shown(99, NOW - 10)};
+    exposures[0].refs.brand = 1; /* line and brand are not in the catalog any more */
+    exposures[0].refs.creative = 90;
+    struct freq_view view = view_of(exposures, 1);
+    CHECK_INT(freq_check(the_book(), &view, LIST(life), NO_CAPS, NOW).kind, FREQ_OPEN);
+    CHECK_INT(freq_check(the_book(), &view, LIST(life), LIST(creative), NOW).kind, FREQ_AT_CAP);
+}
+
+TEST(a_line_that_left_counts_for_its_brand)
+{
+    struct freq_exposure exposures[] = {shown(99, NOW - 10), shown(98, NOW - 10),
+                                        shown(97, NOW - 10)};
+    struct freq_view view = view_of(exposures, 3);
+    CHECK_INT(freq_check(the_book(), &view, LIST(life), NO_CAPS, NOW).count, 3);
+}
+
+TEST(an_overflowing_record_is_at_every_cap)
+{
+    struct freq_view view = view_of(NULL, 0);
+    view.records[0].overflow = true;
+    CHECK_INT(freq_check(the_book(), &view, LIST(life), NO_CAPS, NOW).kind, FREQ_AT_CAP);
+    CHECK_INT(freq_check(the_book(), &view, LIST(gap), NO_CAPS, NOW).kind, FREQ_AT_CAP);
+    CHECK_INT(freq_check(the_book(), &view, LIST(home), NO_CAPS, NOW).kind, FREQ_OPEN);
+    CHECK_INT(freq_check(the_book(), &view, NO_CAPS, NO_CAPS, NOW).kind, FREQ_OPEN);
+    view.max_contacts_per_day = 3;
+    CHECK_INT(freq_check(the_book(), &view, NO_CAPS, NO_CAPS, NOW).kind, FREQ_AT_OWN_PREFERENCE);
+}
+
+TEST(the_persons_own_limit_counts_everything_today)
+{
+    int64_t midnight = NOW - 8 * 3600;
+    struct freq_exposure exposures[] = {shown(1, midnight), shown(55, midnight + 5),
+                                        shown(2, midnight - 1)};
+    struct freq_view view = view_of(exposures, 3);
+    view.max_contacts_per_day = 2;
+    struct freq_verdict verdict = freq_check(the_book(), &view, NO_CAPS, NO_CAPS, NOW);
+    CHECK_INT(verdict.kind, FREQ_AT_OWN_PREFERENCE);
+    CHECK(verdict.cap == NULL);
+    CHECK_INT(verdict.count, 2);
+    view.max_contacts_per_day = 3;
+    CHECK_INT(freq_check(the_book(), &view, NO_CAPS, NO_CAPS, NOW).kind, FREQ_OPEN);
+    CHECK_INT(freq_check(the_book(), &view, LIST(today), NO_CAPS, NOW).kind, FREQ_OPEN);
+}
+
+TEST(last_brand_within_its_window)
+{
+    struct freq_exposure exposures[] = {shown(1, NOW - 50), shown(1, NOW - 40), shown(1, NOW - 30)};
+    exposures[1].refs.brand = 71;
+    exposures[2].refs.brand = 72;
+    struct freq_view view = view_of(exposures, 3);
+    const uint32_t both[] = {70, 71};
+    uint32_t brand = 0;
+    int64_t time_s = 0;
+    CHECK(freq_last_brand(&view, both, 2, NOW, 60, &brand, &time_s));
+    CHECK_INT(brand, 71);
+    CHECK_INT(time_s, NOW - 40);
+    CHECK(!freq_last_brand(&view, both, 2, NOW, 40, &brand, &time_s));
+    exposures[1].hold_s = 1; /* expired: was never shown */
+    CHECK(freq_last_brand(&view, both, 2, NOW, 60, &brand, &time_s));
+    CHECK_INT(brand, 70);
+}
+
+TEST(segments_and_muted)
+{
+    struct freq_view view = {
+        .segment_count = 3, .segments = {5, 9, 4000000000u}, .muted_count = 1, .muted = {77}};
+    CHECK(freq_has_segment(&view, 5) && freq_has_segment(&view, 9));
+    CHECK(freq_has_segment(&view, 4000000000u));
+    CHECK(!freq_has_segment(&view, 6) && !freq_has_segment(&view, 0));
+    CHECK(freq_is_muted(&view, 77) && !freq_is_muted(&view, 78));
+}
