@@ -9,6 +9,7 @@
 /* The first reason an offer is not made, in the order they are tested; 0 = it is made. */
 enum select_miss {
     SELECT_OK = 0,
+    SELECT_DEAL,        /* none of its deals is offered; or private auction and it buys openly */
     SELECT_SEAT,        /* wseat/bseat or the deal's wseat excludes our seat */
     SELECT_DEAL_DOMAIN, /* the deal's wadomain does not list the advertiser */
     SELECT_BADV,        /* advertiser domain blocked */
@@ -38,8 +39,22 @@ struct offer {
 };
 
 /* Fills *offer for a line on an impression; the best of its deals that are offered (buying order,
- * then price). Arena: the request's. A PDB/CPD line without usable deal is a miss.
- * price_cpm_micros: the line's bid in catalog currency for open lines (bid_cpm or a prediction). */
+ * then the cheaper one, then the order of the request). Arena: the request's. A line with deals
+ * buys through them only.
+ * price_cpm_micros: the line's bid in catalog currency for lines that bid (RTB, with a deal or
+ * without: bid_cpm or a prediction).
+ * detail: NULL on the request path; else the values compared are appended.
+ *
+ * Amounts of the offer are real money: the exchange's price_unit is taken out of the floors. What
+ * goes on the wire is select_wire_price. Price by mode:
+ *   CPD  the floor that applies, or 0; costs nothing when the catalog has a day price
+ *   PDB, PD  wire says at=3: the wire's floor, a miss when the catalog agreed to less;
+ *        else the catalog's cpm; else (no cpm) the floor that applies
+ *   RTB  price_cpm_micros
+ * Floors by creative: the deal's own bidfloor; else the deal's durfloors and mincpmpersec by the
+ * creative's duration (the higher); else those of the video or audio; else imp.bidfloor.
+ * Creatives whose floor is above the price are left out of the offer.
+ * Creative-level targeting (line_creative.targeting) is not looked at: it needs the clock. */
 enum select_miss select_offer(const struct catalog *catalog, uint32_t exchange,
                               const struct bid_request *request, const struct bidreq_imp *imp,
                               uint32_t line, int64_t price_cpm_micros, struct arena *arena,
@@ -51,6 +66,32 @@ enum select_miss select_creative_fits(const struct catalog *catalog,
                                       const struct bid_request *request,
                                       const struct bidreq_imp *imp,
                                       const struct catalog_creative *creative, struct buf *detail);
+
+/* Domain and category blocks (SELECT_BADV, SELECT_BCAT) for an ad of this advertiser with this
+ * creative (NULL: the advertiser's own categories). bcat counts under the same taxonomy only; acat
+ * is an allow list, so categories that cannot be compared with it are not allowed. */
+enum select_miss select_advertiser_allowed(const struct catalog *catalog,
+                                           const struct bid_request *request, uint32_t advertiser,
+                                           const struct catalog_creative *creative,
+                                           struct buf *detail);
+
+/* The one currency of the answer (a response has one for all its bids). Of those in cur, or of all
+ * when cur is empty: the one all floors of the request agree on, else the catalog's own, else the
+ * first in cur; always one with a known rate. False when there is none. */
+bool select_currency(const struct catalog *catalog, const struct bid_request *request,
+                     struct str *currency);
+
+/* Real money to the number on the wire (price_unit), rounded down; never below a floor that was. */
+int64_t select_wire_price(const struct catalog_exchange *exchange, int64_t micros);
+/* The other way, rounded up: floors, and ${AUCTION_PRICE} as an upper bound. */
+int64_t select_real_price(const struct catalog_exchange *exchange, int64_t wire_micros);
+
+/* Does a banner of this size fit (w and h, format[], flexible ratios; nothing said = any)? */
+bool select_banner_size_fits(const struct bidreq_banner *banner, int32_t w, int32_t h);
+
+/* The app a creative advertises, from a store url in its landing page (bundle or store id); empty
+ * when it is none. For bapp and bid.bundle. */
+struct str select_advertised_app(const struct catalog_creative *creative);
 
 /* Orders offers: buying mode first, then price descending, then a hash of request id and line, so
  * that equal lines share evenly and a repeated request gets the same answer. */

@@ -1,0 +1,285 @@
+/* From a matching line to an offer, and the order of offers. Pure; memory is the request's arena.
+ *
+ *   line + impression -> usable deals (or open) -> blocks -> creatives that fit
+ *                     -> per deal: currency, floors, price -> the best deal */
+#include "bidder/select.h"
+
+#include "bidder/base/bug.h"
+#include "bidder/base/hash.h"
+#include "bidder/select_internal.h"
+
+const char *select_miss_name(enum select_miss miss)
+{
+    static const char *const names[SELECT_MISS_COUNT] = {
+        "ok",   "not_offered", "seat",  "deal_domain", "badv",     "bcat",  "language",
+        "bapp", "creative",    "battr", "secure",      "currency", "floor",
+    };
+    return (unsigned)miss < SELECT_MISS_COUNT ? names[miss] : "?";
+}
+
+/* --- deals --------------------------------------------------------------------------------- */
+
+/* The deal of the line that a wire deal means, or CATALOG_NONE. */
+static uint32_t line_deal(const struct select_context *context, const struct bidreq_deal *wire)
+{
+    const struct index_list *deals = &context->line->deals;
+    for (uint32_t i = 0; i < deals->count; i++) {
+        const struct catalog_deal *deal = &context->catalog->deals[deals->items[i]];
+        if (deal->exchange == context->exchange_index && str_eq(deal->id, wire->id)) {
+            return deals->items[i];
+        }
+    }
+    return CATALOG_NONE;
+}
+
+/* Is there a way to buy at all? The miss of the deal that got furthest, otherwise. */
+static enum select_miss find_way(struct select_context *context)
+{
+    const struct bidreq_imp *imp = context->imp;
+    struct buf *detail = context->detail;
+    if (context->line->deals.count == 0) {
+        if (imp->private_auction) {
+            SELECT_DETAIL(detail, "private auction: deals only");
+            return SELECT_DEAL;
+        }
+        return SELECT_OK;
+    }
+    enum select_miss furthest = SELECT_DEAL;
+    for (uint32_t i = 0; i < imp->deals.count; i++) {
+        if (line_deal(context, &imp->deals.items[i]) == CATALOG_NONE) {
+            continue;
+        }
+        enum select_miss miss = select_deal_open(context, &imp->deals.items[i]);
+        if (!miss) {
+            return SELECT_OK;
+        }
+        furthest = miss > furthest ? miss : furthest;
+    }
+    if (furthest == SELECT_DEAL) {
+        SELECT_DETAIL(detail, "none of its deals is offered");
+    }
+    return furthest;
+}
+
+/* --- creatives ----------------------------------------------------------------------------- */
+
+static enum select_miss creative_usable(const struct select_context *context,
+                                        const struct catalog_creative *creative)
+{
+    enum select_miss miss = SELECT_OK;
+    if (creative->categories.count) {
+        miss = select_advertiser_allowed(context->catalog, context->request,
+                                         context->line->advertiser, creative, context->detail);
+    }
+    if (!miss) {
+        miss = select_app_allowed(context, creative);
+    }
+    return miss ? miss
+                : select_creative_fits(context->catalog, context->request, context->imp, creative,
+                                       context->detail);
+}
+
+/* Positions of the creatives that can run; the miss of the one that got furthest if none can. */
+static enum select_miss fit_creatives(struct select_context *context, uint16_t *positions,
+                                      uint32_t *count)
+{
+    const struct catalog_line *line = context->line;
+    struct buf *detail = context->detail;
+    enum select_miss furthest = SELECT_CREATIVE;
+    bool first = true;
+    *count = 0;
+    context->detail = NULL;
+    for (uint32_t i = 0; i < line->creative_count && i <= UINT16_MAX; i++) {
+        enum select_miss miss =
+            creative_usable(context, &context->catalog->creatives[line->creatives[i].creative]);
+        if (!miss) {
+            positions[(*count)++] = (uint16_t)i;
+        }
+        furthest = first || miss > furthest ? miss : furthest;
+        first = false;
+    }
+    context->detail = detail;
+    if (*count) {
+        return SELECT_OK;
+    }
+    for (uint32_t i = 0; detail && i < line->creative_count; i++) {
+        const struct catalog_creative *creative =
+            &context->catalog->creatives[line->creatives[i].creative];
+        buf_printf(detail, "%s%.*s: ", i ? "; " : "", STR_ARG(creative->id));
+        if (creative_usable(context, creative) == SELECT_OK) {
+            BUG_ON(true);
+        }
+    }
+    return furthest;
+}
+
+/* The advertiser's own categories only count for creatives that bring none. */
+static enum select_miss advertiser_usable(const struct select_context *context)
+{
+    const struct catalog_line *line = context->line;
+    for (uint32_t i = 0; i < line->creative_count; i++) {
+        if (context->catalog->creatives[line->creatives[i].creative].categories.count == 0) {
+            return select_advertiser_allowed(context->catalog, context->request, line->advertiser,
+                                             NULL, context->detail);
+        }
+    }
+    return SELECT_OK;
+}
+
+/* --- offers -------------------------------------------------------------------------------- */
+
+/* Buying order first; then, it is the same impression, the cheaper way. */
+static bool offer_better(const struct offer *a, const struct offer *b)
+{
+    return a->buying != b->buying ? a->buying < b->buying : a->price_micros < b->price_micros;
+}
+
+static enum select_miss price_best_deal(const struct select_context *context,
+                                        int64_t price_cpm_micros, struct offer *offer,
+                                        const uint16_t *fitting, uint32_t fit_count,
+                                        uint16_t *spare)
+{
+    const struct bidreq_imp *imp = context->imp;
+    struct offer best = *offer;
+    bool found = false;
+    enum select_miss furthest = SELECT_CURRENCY;
+    struct select_context quiet = *context;
+    for (uint32_t i = 0; i < imp->deals.count; i++) {
+        const struct bidreq_deal *wire = &imp->deals.items[i];
+        uint32_t deal = line_deal(context, wire);
+        quiet.detail = NULL;
+        if (deal == CATALOG_NONE || select_deal_open(&quiet, wire)) {
+            continue;
+        }
+        quiet.detail = found ? NULL : context->detail;
+        struct offer tried = *offer;
+        tried.deal = deal;
+        tried.wire_deal = wire;
+        tried.buying = context->catalog->deals[deal].buying;
+        tried.creatives = spare;
+        tried.creative_count = fit_count;
+        memcpy(spare, fitting, fit_count * sizeof(*spare));
+        enum select_miss miss = select_price_offer(&quiet, price_cpm_micros, &tried);
+        if (miss) {
+            furthest = miss > furthest ? miss : furthest;
+        } else if (!found || offer_better(&tried, &best)) {
+            memcpy(offer->creatives, spare, tried.creative_count * sizeof(*spare));
+            tried.creatives = offer->creatives;
+            best = tried;
+            found = true;
+        }
+    }
+    if (!found) {
+        return furthest;
+    }
+    *offer = best;
+    return SELECT_OK;
+}
+
+static enum select_miss price_offer(const struct select_context *context, int64_t price_cpm_micros,
+                                    uint16_t *fitting, uint32_t fit_count, uint16_t *copies,
+                                    struct offer *offer)
+{
+    if (!select_currency(context->catalog, context->request, &offer->currency)) {
+        SELECT_DETAIL(context->detail, "no currency of cur has a rate");
+        return SELECT_CURRENCY;
+    }
+    if (context->line->deals.count) {
+        offer->creatives = copies;
+        return price_best_deal(context, price_cpm_micros, offer, fitting, fit_count,
+                               copies + fit_count);
+    }
+    offer->buying = context->line->buying;
+    offer->creatives = fitting;
+    offer->creative_count = fit_count;
+    return select_price_offer(context, price_cpm_micros, offer);
+}
+
+enum select_miss select_offer(const struct catalog *catalog, uint32_t exchange,
+                              const struct bid_request *request, const struct bidreq_imp *imp,
+                              uint32_t line, int64_t price_cpm_micros, struct arena *arena,
+                              struct offer *offer, struct buf *detail)
+{
+    BUG_ON(exchange >= catalog->exchange_count || line >= catalog->line_count);
+    struct select_context context = {.catalog = catalog,
+                                     .exchange_index = exchange,
+                                     .exchange = &catalog->exchanges[exchange],
+                                     .request = request,
+                                     .imp = imp,
+                                     .line = &catalog->lines[line],
+                                     .detail = detail};
+    context.advertiser = &catalog->advertisers[context.line->advertiser];
+    *offer = (struct offer){.line = line, .deal = CATALOG_NONE};
+    enum select_miss miss = SELECT_OK;
+    if (context.line->deals.count == 0 && context.line->buying != BUYING_RTB) {
+        SELECT_DETAIL(detail, "%s needs a deal, the line has none",
+                      buying_mode_name(context.line->buying));
+        return SELECT_DEAL;
+    }
+    if ((miss = select_request_seats(&context)) || (miss = find_way(&context)) ||
+        (miss = advertiser_usable(&context))) {
+        return miss;
+    }
+    /* Three lists: those that fit, the best deal's, and the one being tried. */
+    uint32_t fit_count = 0;
+    uint16_t *fitting =
+        arena_alloc(arena, 3 * (size_t)context.line->creative_count * sizeof(*fitting) + 1);
+    if (!fitting) {
+        SELECT_DETAIL(detail, "out of memory");
+        return SELECT_CREATIVE;
+    }
+    miss = fit_creatives(&context, fitting, &fit_count);
+    return miss ? miss
+                : price_offer(&context, price_cpm_micros, fitting, fit_count, fitting + fit_count,
+                              offer);
+}
+
+/* --- order --------------------------------------------------------------------------------- */
+
+static bool offer_before(const struct offer *a, const struct offer *b, uint64_t seed,
+                         const struct catalog *catalog)
+{
+    if (a->buying != b->buying) {
+        return a->buying < b->buying;
+    }
+    if (a->price_micros != b->price_micros) {
+        return a->price_micros > b->price_micros;
+    }
+    struct str id_a = catalog->lines[a->line].id, id_b = catalog->lines[b->line].id;
+    uint64_t hash_a = hash_bytes(id_a.ptr, id_a.len, seed);
+    uint64_t hash_b = hash_bytes(id_b.ptr, id_b.len, seed);
+    return hash_a != hash_b ? hash_a < hash_b : a->line < b->line;
+}
+
+/* Moves the offer at the root down until no child of it comes later in the order. */
+static void sift_down(struct offer *offers, uint32_t root, uint32_t count, uint64_t seed,
+                      const struct catalog *catalog)
+{
+    struct offer moving = offers[root];
+    for (uint32_t child; (child = 2 * root + 1) < count; root = child) {
+        if (child + 1 < count && offer_before(&offers[child], &offers[child + 1], seed, catalog)) {
+            child++;
+        }
+        if (!offer_before(&moving, &offers[child], seed, catalog)) {
+            break;
+        }
+        offers[root] = offers[child];
+    }
+    offers[root] = moving;
+}
+
+/* Heapsort: in place and without malloc, which qsort does not promise. */
+void select_rank(struct offer *offers, uint32_t count, struct str request_id,
+                 const struct catalog *catalog)
+{
+    uint64_t seed = hash_str(request_id);
+    for (uint32_t i = count / 2; i-- > 0;) {
+        sift_down(offers, i, count, seed, catalog);
+    }
+    for (uint32_t end = count; end-- > 1;) {
+        struct offer last = offers[end];
+        offers[end] = offers[0];
+        offers[0] = last;
+        sift_down(offers, 0, end, seed, catalog);
+    }
+}
