@@ -25,14 +25,14 @@ struct int_list {
 };
 
 struct bidreq_size {
-    int32_t w, h;       /* 0 = absent; absolute pixels */
+    int32_t w, h;                 /* 0 = absent; absolute pixels */
     int32_t wratio, hratio, wmin; /* flexible formats; 0 = absent */
 };
 
 /* A floor that depends on the creative's duration (2.6 durfloors). */
 struct bidreq_durfloor {
-    int32_t min_s, max_s;     /* inclusive; 0 and INT32_MAX when open */
-    int64_t bidfloor_micros;  /* CPM, in the currency of the floor beside it */
+    int32_t min_s, max_s;    /* inclusive; 0 and INT32_MAX when open */
+    int64_t bidfloor_micros; /* CPM, in the currency of the floor beside it */
 };
 
 struct bidreq_durfloors {
@@ -44,9 +44,9 @@ struct bidreq_deal {
     struct str id;
     int64_t bidfloor_micros; /* CPM; 0 = none */
     struct str bidfloorcur;  /* "USD" when absent: it does not inherit from the imp */
-    int32_t at;              /* 0 = absent; 1 first, 2 second price, 3 = bidfloor is the agreed price */
-    int32_t guar;            /* 1 = guaranteed */
-    struct str_list wseat;   /* empty = everyone */
+    int32_t at;   /* 0 = absent; 1 first, 2 second price, 3 = bidfloor is the agreed price */
+    int32_t guar; /* 1 = guaranteed */
+    struct str_list wseat; /* empty = everyone */
     struct str_list wadomain;
     int64_t mincpmpersec_micros; /* 0 = none */
     struct bidreq_durfloors durfloors;
@@ -92,10 +92,10 @@ struct bidreq_asset {
     int32_t id;
     bool required;
     enum bidreq_asset_kind kind;
-    int32_t type;             /* image type 1 icon / 3 main; data type 1..12; 0 = absent */
-    int32_t len;              /* title, data: maximal length in characters; 0 = no limit */
-    int32_t w, h, wmin, hmin; /* image; 0 = absent */
-    struct str_list mimes;    /* image, video; empty = any */
+    int32_t type;                     /* image type 1 icon / 3 main; data type 1..12; 0 = absent */
+    int32_t len;                      /* title, data: maximal length in characters; 0 = no limit */
+    int32_t w, h, wmin, hmin;         /* image; 0 = absent */
+    struct str_list mimes;            /* image, video; empty = any */
     int32_t minduration, maxduration; /* video */
     struct int_list protocols;        /* video */
 };
@@ -154,8 +154,8 @@ struct bidreq_media {
     struct str_list keywords;                 /* comma text and lists alike, trimmed */
     struct str content_id, content_title, content_series, content_language;
     struct str_list content_cat;
-    int32_t content_cattax; /* 1 when absent */
-    int32_t content_len;    /* seconds; 0 = absent */
+    int32_t content_cattax;     /* 1 when absent */
+    int32_t content_len;        /* seconds; 0 = absent */
     int32_t content_livestream; /* -1 = absent */
 };
 
@@ -172,7 +172,8 @@ struct bidreq_device {
     struct str ua, ip, ipv6, make, model, os, osv, language, carrier;
     struct str ifa, didmd5, didsha1, dpidmd5, dpidsha1, macmd5, macsha1;
     struct bidreq_geo geo; /* device.geo, filled up from user.geo where empty */
-    int32_t devicetype;     /* 0 = absent; 1 mobile 2 pc 3 tv 4 phone 5 tablet 6 connected 7 stb 8 ooh */
+    int32_t
+        devicetype; /* 0 = absent; 1 mobile 2 pc 3 tv 4 phone 5 tablet 6 connected 7 stb 8 ooh */
     int32_t connectiontype; /* 0 = absent/unknown; 1 ethernet 2 wifi 3 cell 4 2g 5 3g 6 4g 7 5g */
     int32_t dnt, lmt;       /* -1 = absent */
     int32_t w, h;
@@ -180,8 +181,8 @@ struct bidreq_device {
 
 struct bidreq_eid {
     struct str source;
-    struct str id;     /* uids[0].id */
-    int32_t atype;     /* 0 = absent */
+    struct str id; /* uids[0].id */
+    int32_t atype; /* 0 = absent */
 };
 
 struct bidreq_user {
@@ -253,13 +254,13 @@ struct bid_request {
  * answered 400. */
 enum bidreq_reject {
     BIDREQ_OK = 0,
-    BIDREQ_NOT_JSON,     /* syntax error, or protobuf that does not parse */
-    BIDREQ_NOT_OBJECT,   /* JSON, but not an object at the top */
-    BIDREQ_TOO_DEEP,     /* nesting limit */
-    BIDREQ_TOO_LARGE,    /* string, array or field-count limit */
-    BIDREQ_NO_ID,        /* BidRequest.id missing or empty */
-    BIDREQ_NO_IMP,       /* imp missing or empty */
-    BIDREQ_NO_IMP_ID,    /* an imp without id */
+    BIDREQ_NOT_JSON,   /* syntax error, or protobuf that does not parse */
+    BIDREQ_NOT_OBJECT, /* JSON, but not an object at the top */
+    BIDREQ_TOO_DEEP,   /* nesting limit */
+    BIDREQ_TOO_LARGE,  /* string, array or field-count limit */
+    BIDREQ_NO_ID,      /* BidRequest.id missing or empty */
+    BIDREQ_NO_IMP,     /* imp missing or empty */
+    BIDREQ_NO_IMP_ID,  /* an imp without id */
     BIDREQ_DUPLICATE_IMP_ID,
     BIDREQ_NO_MEMORY, /* the request does not fit the arena */
     BIDREQ_PING,      /* a readiness probe: the body is the number 1 or an empty object */
@@ -270,7 +271,8 @@ enum bidreq_reject {
 const char *bidreq_reject_name(enum bidreq_reject reject);
 
 /* Limits of every decoder. */
-#define BIDREQ_MAX_DEPTH    32
-#define BIDREQ_MAX_IMPS     64
-#define BIDREQ_MAX_LIST     1024 /* items in any list; beyond: BIDREQ_TOO_LARGE */
-#define BIDREQ_MAX_EXT      32   /* ext scalars kept; further ones are ignored */
+#define BIDREQ_MAX_DEPTH 32
+#define BIDREQ_MAX_IMPS  64
+#define BIDREQ_MAX_LIST  1024  /* items in any list; beyond: BIDREQ_TOO_LARGE */
+#define BIDREQ_MAX_EXT   32    /* ext scalars kept; further ones are ignored */
+#define BIDREQ_MAX_TEXT  65536 /* bytes of a text we keep; beyond: BIDREQ_TOO_LARGE */

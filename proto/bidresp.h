@@ -10,25 +10,25 @@
 enum bid_mtype { BID_BANNER = 1, BID_VIDEO = 2, BID_AUDIO = 3, BID_NATIVE = 4 };
 
 struct bid {
-    struct str id;    /* ours, unique */
-    struct str impid; /* echoed */
+    struct str id;        /* ours, unique */
+    struct str impid;     /* echoed */
     int64_t price_micros; /* CPM in the response's currency */
-    struct str adm;   /* markup, unescaped */
+    struct str adm;       /* markup, unescaped */
     struct str nurl, burl, lurl;
     struct str adid, cid, crid, dealid, bundle, language;
     struct str_list adomain, cat;
     int32_t cattax; /* 0 = leave out */
     struct int_list attr, apis;
     enum bid_mtype mtype;
-    int32_t protocol;  /* 0 = leave out; AdCOM creative subtype for video (7 = VAST 4.0, 13 = 4.2) */
-    int32_t w, h;      /* 0 = leave out */
-    int32_t dur;       /* seconds; 0 = leave out */
+    int32_t protocol; /* 0 = leave out; AdCOM creative subtype for video (7 = VAST 4.0, 13 = 4.2) */
+    int32_t w, h;     /* 0 = leave out */
+    int32_t dur;      /* seconds; 0 = leave out */
     int32_t slotinpod; /* 0 = leave out */
     int32_t exp;       /* seconds; 0 = leave out */
 };
 
 struct bid_response {
-    struct str id;  /* of the request, echoed */
+    struct str id; /* of the request, echoed */
     struct str bidid;
     struct str cur;
     struct str seat;
