@@ -50,6 +50,7 @@ struct catalog_exchange {
     bool gzip;                        /* accept and send gzip */
     bool vast_3;                      /* VAST 3.0 instead of 4.2 */
     bool openrtb_version_header;
+    uint32_t slot; /* metrics row of the exchange */
 };
 
 struct catalog_advertiser {

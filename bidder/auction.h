@@ -1,0 +1,90 @@
+/* One bid request's life, from body to answer. bidder/README.md draws the walk.
+ *
+ *   start -> decode -> select -+-> [READING] -> decide -+-> [RESERVING] -> encode -> answer
+ *                              |   one round trip       |   only where a cap must hold
+ *                              +-> nothing to read      +-> nothing to reserve
+ *
+ * An auction answers exactly once, with a bid, a no-bid of one reason, or a 400, and always before
+ * its deadline unless the process was stopped. Memory: a pooled struct with an arena, no malloc. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bidder/base/crypto.h"
+#include "bidder/catalog.h"
+#include "bidder/decide.h"
+#include "bidder/reason.h"
+#include "bidder/token.h"
+#include "proto/openrtb.h"
+
+struct brand_desk;
+struct event_log;
+struct freq_store;
+struct pacer;
+struct report;
+struct auction_desk;
+
+enum wire_format { WIRE_JSON, WIRE_PROTOBUF };
+
+/* Valid during the callback only. */
+struct auction_answer {
+    int status;              /* 200, 204 or 400 */
+    struct str content_type; /* empty without a body */
+    struct str body;
+    const struct catalog_exchange *exchange; /* response headers; NULL never */
+    uint32_t bids;
+    enum no_bid_reason reason; /* NO_BID_NONE when bids > 0 or status is 400 */
+};
+
+/* Exactly once per auction_start; perhaps before it returns. False: the client is gone, nothing was
+ * sent (reservations and commitments are then given back). */
+typedef bool auction_answer_fn(void *owner, uint64_t handle, const struct auction_answer *answer);
+
+struct auction_options {
+    uint32_t owner;        /* unique over all workers of all machines, < 2^24 */
+    uint32_t max_auctions; /* in flight at once; beyond: shed */
+    int64_t reserve_s;     /* how long an unconfirmed reservation holds */
+    int64_t notice_ttl_s;  /* how long notice urls are honoured */
+    int64_t encode_us;     /* kept free at the end of the deadline for encoding and sending */
+    struct str public_url; /* base of notice urls, no trailing slash; outlives the desk */
+    struct str secret;     /* the deployment's; only read during create */
+};
+
+/* What an auction works with. Borrowed; all outlive the desk. NULL where said. */
+struct auction_desks {
+    struct freq_store *store;
+    struct budget_ledger *ledger;
+    struct return_quota *quota; /* may be NULL */
+    struct brand_desk *brands;  /* may be NULL */
+    struct pacer *pacer;        /* may be NULL: no throttle */
+    struct event_log *events;   /* may be NULL */
+    struct report *report;      /* may be NULL */
+};
+
+struct auction_desk *auction_desk_create(const struct auction_options *options,
+                                         const struct auction_desks *desks);
+void auction_desk_destroy(struct auction_desk **desk);
+/* New auctions use it from now on; running ones keep theirs. Takes a reference of its own. */
+void auction_desk_set_catalog(struct auction_desk *desk, struct catalog *catalog);
+const struct catalog *auction_desk_catalog(const struct auction_desk *desk);
+/* How many auctions are running: a drain waits for 0. */
+uint32_t auction_desk_running(const struct auction_desk *desk);
+const struct token_keys *auction_desk_token_keys(const struct auction_desk *desk);
+
+/* body is copied. exchange: index in the current catalog. received_us: when the request was
+ * complete (monotonic), for the deadline. */
+void auction_start(struct auction_desk *desk, uint32_t exchange, enum wire_format format,
+                   struct str body, int64_t received_us, auction_answer_fn *answer, void *owner,
+                   uint64_t handle);
+
+/* Answers at once, without looking at the body: too much load, or over the exchange's rate. */
+void auction_shed(struct auction_desk *desk, uint32_t exchange, enum no_bid_reason reason,
+                  auction_answer_fn *answer, void *owner, uint64_t handle);
+
+/* Why every line item of the catalog does or does not bid on the request, as text. Reads the person
+ * like an auction does, reserves and commits nothing. done comes exactly once; text is valid during
+ * it. STATUS_INVALID: no such exchange, or the body is not a bid request (error has the reason). */
+typedef void explain_fn(void *owner, struct str text);
+enum status auction_explain(struct auction_desk *desk, struct str exchange_id, struct str body,
+                            explain_fn *done, void *owner, struct buf *error) MUST_USE;

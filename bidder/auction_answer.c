@@ -1,0 +1,283 @@
+/* From decisions to bytes: token, markup, urls, response. Owns nothing; writes into the desk's
+ * scratch buffers. One bid's texts lie one behind the other in desk->adm; the buffer may move while
+ * it grows, so places are kept as offsets until all texts are there. */
+#include "bidder/auction_internal.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "bidder/base/hash.h"
+#include "bidder/markup.h"
+#include "proto/bidresp.h"
+
+#define BID_ID_BYTES 24
+
+enum bid_text { TEXT_ADM, TEXT_NURL, TEXT_BURL, TEXT_LURL, TEXT_COUNT };
+
+struct bid_places {
+    size_t start[TEXT_COUNT], end[TEXT_COUNT];
+};
+
+static int64_t to_wire_price(const struct catalog_exchange *exchange, int64_t micros)
+{
+    __extension__ typedef __int128 wide;
+    return (int64_t)((wide)micros * 1000000 / exchange->price_unit_micros);
+}
+
+static enum bid_mtype mtype_of(const struct catalog_creative *creative)
+{
+    switch (creative->type) {
+    case CREATIVE_BANNER:
+        return BID_BANNER;
+    case CREATIVE_VIDEO:
+        return BID_VIDEO;
+    case CREATIVE_AUDIO:
+        return BID_AUDIO;
+    case CREATIVE_NATIVE:
+        return BID_NATIVE;
+    }
+    return BID_BANNER;
+}
+
+static bool has_int(const struct int_list *list, int32_t value)
+{
+    for (uint32_t i = 0; i < list->count; i++) {
+        if (list->items[i] == value) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* VAST 4.2 unless the exchange or the impression only knows 3.0 (AdCOM list of protocols: 3 = VAST
+ * 3.0, 7 = 4.0, 11 = 4.1, 13 = 4.2). */
+static bool wants_vast_3(const struct catalog_exchange *exchange, const struct bidreq_av *av)
+{
+    if (exchange->vast_3) {
+        return true;
+    }
+    return av && av->protocols.count && !has_int(&av->protocols, 7) &&
+           !has_int(&av->protocols, 11) && !has_int(&av->protocols, 13);
+}
+
+static uint16_t token_flags(const struct auction *auction, const struct decision *decision,
+                            const struct catalog_creative *creative)
+{
+    unsigned flags = 0;
+    flags |= auction->test ? TOKEN_TEST : 0;
+    flags |= decision->forced ? TOKEN_FORCED : 0;
+    flags |= decision->uncapped ? TOKEN_UNCAPPED : 0;
+    flags |= decision->offer->buying <= BUYING_PDB ? TOKEN_GUARANTEED : 0;
+    flags |= decision->swapped ? TOKEN_SWAPPED : 0;
+    flags |= creative->type == CREATIVE_VIDEO ? TOKEN_VIDEO : 0;
+    return (uint16_t)flags;
+}
+
+static void write_token(const struct auction *auction, const struct decision *decision,
+                        struct token_text *text)
+{
+    const struct catalog *catalog = auction->catalog;
+    const struct catalog_line *line = &catalog->lines[decision->line];
+    const struct catalog_creative *creative = &catalog->creatives[decision->creative];
+    const struct offer *offer = decision->offer;
+    struct notice_token token = {
+        .auction = auction->id,
+        .imp_hash = (uint16_t)hash_str(decision->imp->id),
+        .exchange_ref = cap_ref32(catalog->exchanges[auction->exchange].id),
+        .line_ref = line->ref,
+        .deal_ref = offer->deal == CATALOG_NONE ? 0 : cap_ref32(catalog->deals[offer->deal].id),
+        .brand_ref = catalog->brands[line->brand].ref,
+        .creative_ref = creative->ref,
+        .bid_s = (uint32_t)auction->now_s,
+        .expires_s = (uint32_t)(auction->now_s + auction->desk->options.notice_ttl_s),
+        .price_micros = offer->price_micros,
+        .cost_micros = offer->buying == BUYING_CPD ? 0 : (offer->cost_cpm_micros + 999) / 1000,
+        .flight = decision->flight,
+        .flags = token_flags(auction, decision, creative),
+        .ticket = decision->ticket,
+    };
+    token_write(&auction->desk->token_keys, &token, text);
+}
+
+static void put_texts(struct auction *auction, const struct decision *decision, struct str bid_id,
+                      struct bid_places *places)
+{
+    struct buf *out = &auction->desk->adm;
+    const struct catalog *catalog = auction->catalog;
+    const struct catalog_exchange *exchange = &catalog->exchanges[auction->exchange];
+    const struct catalog_line *line = &catalog->lines[decision->line];
+    const struct catalog_creative *creative = &catalog->creatives[decision->creative];
+    struct token_text token;
+    write_token(auction, decision, &token);
+    struct markup_input input = {
+        .catalog = catalog,
+        .creative = creative,
+        .imp = decision->imp,
+        .bid_id = bid_id,
+        .advertiser_domain = catalog->advertisers[line->advertiser].domain,
+        .urls = {.base = auction->desk->options.public_url,
+                 .exchange_token = {token.text[TOKEN_EXCHANGE], token.len[TOKEN_EXCHANGE]},
+                 .client_token = {token.text[TOKEN_CLIENT], token.len[TOKEN_CLIENT]}},
+        .vast_3 = wants_vast_3(exchange, decision->imp->video),
+    };
+    places->start[TEXT_ADM] = out->len;
+    markup_put(&input, out);
+    places->end[TEXT_ADM] = places->start[TEXT_NURL] = out->len;
+    markup_put_nurl(&input.urls, out);
+    places->end[TEXT_NURL] = places->start[TEXT_BURL] = out->len;
+    if (creative->type != CREATIVE_VIDEO) { /* for video the VAST impression bills */
+        markup_put_burl(&input.urls, out);
+    }
+    places->end[TEXT_BURL] = places->start[TEXT_LURL] = out->len;
+    markup_put_lurl(&input.urls, out);
+    places->end[TEXT_LURL] = out->len;
+}
+
+static struct str text_at(const struct buf *buf, const struct bid_places *places,
+                          enum bid_text text)
+{
+    return (struct str){buf->data + places->start[text], places->end[text] - places->start[text]};
+}
+
+static struct bid make_bid(const struct auction *auction, const struct decision *decision,
+                           struct str bid_id, const struct bid_places *places)
+{
+    const struct buf *texts = &auction->desk->adm;
+    const struct catalog *catalog = auction->catalog;
+    const struct catalog_exchange *exchange = &catalog->exchanges[auction->exchange];
+    const struct catalog_line *line = &catalog->lines[decision->line];
+    const struct catalog_creative *creative = &catalog->creatives[decision->creative];
+    struct catalog_advertiser *advertiser = &catalog->advertisers[line->advertiser];
+    bool own_categories = creative->categories.count > 0;
+    bool video = creative->type == CREATIVE_VIDEO;
+    return (struct bid){
+        .id = bid_id,
+        .impid = decision->imp->id,
+        .price_micros = to_wire_price(exchange, decision->offer->price_micros),
+        .adm = text_at(texts, places, TEXT_ADM),
+        .nurl = text_at(texts, places, TEXT_NURL),
+        .burl = text_at(texts, places, TEXT_BURL),
+        .lurl = text_at(texts, places, TEXT_LURL),
+        .adid = creative->adid,
+        .cid = catalog->campaigns[line->campaign].id,
+        .crid = creative->id,
+        .dealid = decision->offer->wire_deal ? decision->offer->wire_deal->id : STR_NONE,
+        .language = creative->language,
+        .adomain = {.items = &advertiser->domain, .count = advertiser->domain.len ? 1 : 0},
+        .cat = own_categories ? creative->categories : advertiser->categories,
+        .cattax = advertiser->cattax > 1 ? advertiser->cattax : 0,
+        .attr = creative->attr,
+        .apis = creative->apis,
+        .mtype = mtype_of(creative),
+        .protocol = !video                                         ? 0
+                    : wants_vast_3(exchange, decision->imp->video) ? 3
+                                                                   : 13,
+        .w = creative->w,
+        .h = creative->h,
+        .dur = creative->duration_s,
+        .slotinpod = decision->imp->video   ? decision->imp->video->slotinpod
+                     : decision->imp->audio ? decision->imp->audio->slotinpod
+                                            : 0,
+        .exp = (int32_t)auction->desk->options.reserve_s,
+    };
+}
+
+/* One response has one currency: the first bid's. The rare bid in another one is left out. */
+static uint32_t drop_other_currencies(struct auction *auction, struct str *currency)
+{
+    uint32_t count = 0;
+    *currency = STR_NONE;
+    for (uint32_t i = 0; i < auction->request.imp.count; i++) {
+        struct decision *decision = &auction->decisions[i];
+        if (decision->line == CATALOG_NONE) {
+            continue;
+        }
+        if (!currency->len) {
+            *currency = decision->offer->currency;
+        } else if (!str_eq(*currency, decision->offer->currency)) {
+            auction_give_back(auction, decision);
+            auction_note_line(auction, decision->offer->line, NO_BID_CURRENCY);
+            continue;
+        }
+        count++;
+    }
+    return count;
+}
+
+uint32_t auction_encode_bids(struct auction *auction)
+{
+    struct auction_desk *desk = auction->desk;
+    struct str currency;
+    uint32_t count = drop_other_currencies(auction, &currency);
+    struct bid *bids = arena_alloc(&auction->arena, count * sizeof(*bids));
+    struct bid_places *places = arena_alloc(&auction->arena, count * sizeof(*places));
+    char *ids = arena_alloc(&auction->arena, (count + 1) * BID_ID_BYTES);
+    if (!bids || !places || !ids) {
+        return 0;
+    }
+    struct str bidid = {.ptr = ids + count * BID_ID_BYTES};
+    bidid.len =
+        (size_t)snprintf(ids + count * BID_ID_BYTES, BID_ID_BYTES, "%016" PRIx64, auction->id);
+    buf_reset(&desk->adm);
+    buf_reset(&desk->out);
+    /* Twice over the same decisions: the texts first, since their buffer moves while it grows. */
+    for (int pass = 0; pass < 2; pass++) {
+        uint32_t n = 0;
+        for (uint32_t i = 0; i < auction->request.imp.count; i++) {
+            struct decision *decision = &auction->decisions[i];
+            if (decision->line == CATALOG_NONE) {
+                continue;
+            }
+            char *id = ids + n * BID_ID_BYTES;
+            if (pass == 0) {
+                snprintf(id, BID_ID_BYTES, "%016" PRIx64 "-%u", auction->id, i);
+                put_texts(auction, decision, str_from(id), &places[n]);
+            } else {
+                bids[n] = make_bid(auction, decision, str_from(id), &places[n]);
+            }
+            n++;
+        }
+        if (buf_failed(&desk->adm)) {
+            return 0;
+        }
+    }
+    struct bid_response response = {
+        .id = auction->request.id,
+        .bidid = bidid,
+        .cur = currency,
+        .seat = auction->catalog->exchanges[auction->exchange].seat,
+        .bids = {.items = bids, .count = count},
+        .nbr = -1,
+    };
+    if (auction->format == WIRE_JSON) {
+        bidresp_encode_json(&response, &desk->out);
+    } else {
+        bidresp_encode_pb(&response, &desk->out);
+    }
+    return count;
+}
+
+int auction_encode_no_bid(struct auction *auction, enum no_bid_reason reason)
+{
+    const struct catalog_exchange *exchange = &auction->catalog->exchanges[auction->exchange];
+    struct buf *out = &auction->desk->out;
+    buf_reset(out);
+    switch (exchange->no_bid) {
+    case NO_BID_204:
+        return 204;
+    case NO_BID_EMPTY_OBJECT:
+        if (auction->format == WIRE_JSON) {
+            BUF_PUT_LITERAL(out, "{}");
+        }
+        return 200; /* an empty body is a parsable, empty protobuf BidResponse */
+    case NO_BID_NBR:
+        break;
+    }
+    struct bid_response response = {.id = auction->request.id, .nbr = no_bid_reason_nbr(reason)};
+    if (auction->format == WIRE_JSON) {
+        bidresp_encode_json(&response, out);
+    } else {
+        bidresp_encode_pb(&response, out);
+    }
+    return 200;
+}

@@ -1,0 +1,87 @@
+/* Shared by the files of an auction (auction.c, auction_answer.c, auction_note.c, explain.c). */
+#pragma once
+
+#include "bidder/auction.h"
+#include "bidder/base/buf.h"
+
+/* A stage's end time, for the histograms. */
+enum auction_stage {
+    STAGE_DECODE,
+    STAGE_SELECT,
+    STAGE_READ,
+    STAGE_DECIDE,
+    STAGE_RESERVE,
+    STAGE_ENCODE,
+    STAGE_TOTAL,
+    STAGE_COUNT
+};
+
+struct auction {
+    struct auction_desk *desk;
+    struct auction *next_free;
+    struct catalog *catalog; /* reference held while running */
+    uint32_t exchange;
+    enum wire_format format;
+    auction_answer_fn *answer;
+    void *answer_owner;
+    uint64_t handle;
+
+    struct arena arena; /* reset when the auction ends */
+    struct str body;    /* copy in the arena */
+    struct bid_request request;
+    struct person person;
+    uint64_t id; /* owner << 40 | sequence */
+    uint64_t request_hash;
+    int64_t received_us, deadline_us, now_us; /* monotonic */
+    int64_t stage_ns;                         /* when the last stage ended */
+    int64_t now_s;                            /* wall clock */
+
+    struct decision *decisions; /* one per impression */
+    struct freq_read *read;     /* NULL when nothing was read */
+    const struct freq_view *view;
+    uint32_t reservations_pending;
+    enum no_bid_reason reason; /* farthest so far */
+    bool test;
+};
+
+struct auction_desk {
+    struct auction_options options;
+    struct auction_desks desks;
+    struct crypto_key person_secret;
+    struct token_keys token_keys;
+    struct catalog *catalog; /* own reference */
+    struct auction *pool;    /* owned array */
+    struct auction *free;
+    uint32_t running;
+    uint64_t sequence;
+    struct buf adm; /* scratch of the encoder */
+    struct buf out;
+};
+
+/* auction_answer.c: fills desk->out with the bids of all decisions; returns how many. */
+uint32_t auction_encode_bids(struct auction *auction);
+/* Fills desk->out with the exchange's no-bid form; returns the HTTP status. */
+int auction_encode_no_bid(struct auction *auction, enum no_bid_reason reason);
+
+/* auction_note.c: metrics, event records, report counters. The only file that knows them. */
+void auction_note_stage(struct auction *auction, enum auction_stage stage);
+void auction_note_reject(struct auction *auction, enum bidreq_reject reject);
+void auction_note_line(void *auction, uint32_t line, enum no_bid_reason reason);
+void auction_note_pushes(struct auction *auction, const struct decision *decision);
+void auction_note_bid(struct auction *auction, const struct decision *decision);
+void auction_note_end(struct auction *auction, const struct auction_answer *answer, bool sent);
+void auction_note_shed(const struct catalog_exchange *exchange, enum no_bid_reason reason);
+void auction_note_truncated(struct auction *auction);
+
+/* auction.c, used by the others. */
+/* From and back to the pool; NULL when every auction is running. */
+struct auction *auction_borrow(struct auction_desk *desk);
+void auction_return(struct auction *auction);
+struct decide_context auction_decide_context(struct auction *auction);
+/* Does the pacing throttle let the line take part in this request? */
+bool auction_participates(const struct auction *auction, const struct catalog_line *line);
+void auction_give_back(struct auction *auction, struct decision *decision);
+enum no_bid_reason auction_reason_of_select(enum select_miss miss);
+int64_t auction_line_price(const struct auction *auction, const struct bidreq_imp *imp,
+                           const struct catalog_line *line);
+void auction_scale_prices(const struct catalog_exchange *exchange, struct bid_request *request);

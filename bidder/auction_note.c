@@ -1,0 +1,145 @@
+/* Everything that is written down about an auction: metrics, event records, report counters. The
+ * walk itself (auction.c) only says what happened. */
+#include "bidder/auction_internal.h"
+
+#include "bidder/auction_metrics.h"
+#include "bidder/base/bug.h"
+#include "bidder/base/clock.h"
+
+METRIC_DEFINE(auction, AUCTION_METRICS);
+
+struct metric_matrix auction_lines_matrix = {
+    .name = "jointcap_line_decisions_total",
+    .row_label = "line_item",
+    .column_label = "reason",
+    .help = "Line items that matched an impression: bids (reason none) and why not",
+    .column_text = no_bid_reason_label,
+    .rows = CATALOG_MAX_LINES,
+    .columns = NO_BID_REASON_COUNT,
+};
+struct metric_matrix auction_exchanges_matrix = {
+    .name = "jointcap_exchange_answers_total",
+    .row_label = "exchange",
+    .column_label = "reason",
+    .help = "Bid requests of an exchange: answered with a bid (reason none) and why not",
+    .column_text = no_bid_reason_label,
+    .rows = 256,
+    .columns = NO_BID_REASON_COUNT,
+};
+
+const char *auction_reject_label(unsigned index)
+{
+    return bidreq_reject_name((enum bidreq_reject)index);
+}
+
+const char *auction_buying_label(unsigned index)
+{
+    return buying_mode_name((enum buying_mode)index);
+}
+
+const char *auction_stage_label(unsigned index)
+{
+    static const char *const names[STAGE_COUNT] = {"decode",  "select", "read", "decide",
+                                                   "reserve", "encode", "total"};
+    BUG_ON(index >= STAGE_COUNT);
+    return names[index];
+}
+
+void auction_metrics_register(void)
+{
+    metric_register(&auction_metrics);
+    metric_matrix_register(&auction_lines_matrix);
+    metric_matrix_register(&auction_exchanges_matrix);
+}
+
+void auction_metrics_adopt(struct catalog *catalog)
+{
+    for (uint32_t i = 0; i < catalog->line_count; i++) {
+        catalog->lines[i].slot = metric_matrix_row(&auction_lines_matrix, catalog->lines[i].id);
+    }
+    for (uint32_t i = 0; i < catalog->exchange_count; i++) {
+        catalog->exchanges[i].slot =
+            metric_matrix_row(&auction_exchanges_matrix, catalog->exchanges[i].id);
+    }
+}
+
+void auction_note_stage(struct auction *auction, enum auction_stage stage)
+{
+    int64_t now_ns = clock_mono_ns();
+    metric_observe(&auction_metrics, AUCTION_STAGES, stage, (uint64_t)(now_ns - auction->stage_ns));
+    auction->stage_ns = now_ns;
+}
+
+void auction_note_reject(struct auction *auction, enum bidreq_reject reject)
+{
+    (void)auction;
+    metric_add(&auction_metrics, AUCTION_REJECTS, reject, 1);
+}
+
+void auction_note_line(void *owner, uint32_t line, enum no_bid_reason reason)
+{
+    struct auction *auction = owner;
+    metric_matrix_add(&auction_lines_matrix, auction->catalog->lines[line].slot, reason, 1);
+}
+
+void auction_note_truncated(struct auction *auction)
+{
+    (void)auction;
+    METRIC_INC(auction_metrics, AUCTION_TRUNCATED);
+}
+
+void auction_note_pushes(struct auction *auction, const struct decision *decision)
+{
+    if (auction->test) {
+        return;
+    }
+    for (uint32_t i = 0; i < decision->push_count; i++) {
+        const struct guaranteed_push *push = &decision->pushes[i];
+        bool filled = decision->line != CATALOG_NONE && decision->offer->wire_deal == push->wire;
+        METRIC_INC(auction_metrics, AUCTION_PUSHES);
+        if (push->returned) {
+            METRIC_INC(auction_metrics, AUCTION_RETURNS);
+        } else if (!filled) {
+            METRIC_INC(auction_metrics, AUCTION_UNFILLED);
+        }
+    }
+}
+
+void auction_note_bid(struct auction *auction, const struct decision *decision)
+{
+    metric_add(&auction_metrics, AUCTION_BIDS, decision->offer->buying, 1);
+    metric_matrix_add(&auction_lines_matrix, auction->catalog->lines[decision->line].slot,
+                      NO_BID_NONE, 1);
+    metric_add(&auction_metrics, AUCTION_FORCED, 0, decision->forced);
+    metric_add(&auction_metrics, AUCTION_UNCAPPED, 0, decision->uncapped);
+    metric_add(&auction_metrics, AUCTION_SWAPPED, 0, decision->swapped);
+}
+
+void auction_note_end(struct auction *auction, const struct auction_answer *answer, bool sent)
+{
+    METRIC_INC(auction_metrics, AUCTION_REQUESTS);
+    metric_set(&auction_metrics, AUCTION_RUNNING, 0, auction->desk->running - 1);
+    if (auction->arena.grown) {
+        metric_add(&auction_metrics, AUCTION_ARENA_GROWN, 0, auction->arena.grown);
+        auction->arena.grown = 0;
+    }
+    if (answer->bids && !sent) {
+        METRIC_INC(auction_metrics, AUCTION_UNDELIVERED);
+    } else if (answer->bids) {
+        METRIC_INC(auction_metrics, AUCTION_BID_RESPONSES);
+    } else if (answer->reason) {
+        metric_add(&auction_metrics, AUCTION_NO_BIDS, answer->reason, 1);
+    }
+    if (answer->status != 400) {
+        metric_matrix_add(&auction_exchanges_matrix, answer->exchange->slot, answer->reason, 1);
+    }
+    metric_observe(&auction_metrics, AUCTION_STAGES, STAGE_TOTAL,
+                   (uint64_t)(clock_mono_ns() - auction->received_us * 1000));
+}
+
+void auction_note_shed(const struct catalog_exchange *exchange, enum no_bid_reason reason)
+{
+    METRIC_INC(auction_metrics, AUCTION_REQUESTS);
+    metric_add(&auction_metrics, AUCTION_NO_BIDS, reason, 1);
+    metric_matrix_add(&auction_exchanges_matrix, exchange->slot, reason, 1);
+}

@@ -1,0 +1,83 @@
+/* Who gets the impression: from the offers on one impression and everything known about the person
+ * to one chosen line and creative, a return, or a reason. Decision code only: what happens in
+ * memory of this worker (ledger, quota, rotation) goes through the desks given, nothing does I/O.
+ *
+ *   offers, ranked: CPD > PDB > PD > RTB, price
+ *     guaranteed deals (CPD, PDB), each a push:
+ *        eligible lines -> rotation picks the brand -> budget commits -> chosen
+ *        none -> return while the quota allows -> else must fill: least harmful line
+ *     PD, RTB: the first eligible line whose budget commits -> chosen
+ */
+#pragma once
+
+#include "bidder/catalog.h"
+#include "bidder/reason.h"
+#include "bidder/select.h"
+#include "frequency/freq.h"
+#include "pacing/budget.h"
+
+struct return_quota;
+struct brand_desk;
+
+/* One impression of a running auction. Arena of the request. */
+struct decision {
+    const struct bidreq_imp *imp;
+    struct offer *offers; /* ranked */
+    uint32_t offer_count;
+    struct guaranteed_push *pushes; /* guaranteed deals this impression offers, wire order */
+    uint32_t push_count;
+    enum no_bid_reason reason; /* farthest reason so far; NO_BID_NONE once chosen */
+    /* what was chosen; line CATALOG_NONE = nothing */
+    uint32_t line;
+    uint32_t creative; /* catalog index */
+    const struct offer *offer;
+    uint32_t flight; /* budget commitment; 0 = none */
+    bool forced;     /* must-fill: caps were not obeyed */
+    bool uncapped;   /* decided without counts */
+    bool swapped;    /* shown by a swap partner of the deal's owner */
+    bool reserve;    /* a strict reservation is needed before the bid may go out */
+    struct freq_ticket ticket;
+};
+
+/* A guaranteed deal offered on the impression. */
+struct guaranteed_push {
+    uint32_t deal;
+    const struct bidreq_deal *wire;
+    bool returned;
+};
+
+struct decide_context {
+    const struct catalog *catalog;
+    uint32_t exchange;
+    const struct bid_request *request;
+    const struct freq_view *view;
+    struct budget_ledger *ledger;
+    struct return_quota *quota; /* NULL: nothing may be returned */
+    struct brand_desk *brands;  /* NULL: no rotation, no swaps */
+    uint64_t request_hash;      /* draws that must repeat for the same request */
+    int64_t now_s, now_us;
+    bool test; /* test=1: decided like any other, but books nothing */
+    /* Called for every line that was considered and not chosen; may be NULL. */
+    void (*note)(void *owner, uint32_t line, enum no_bid_reason reason);
+    void *note_owner;
+};
+
+/* Is this person one the line may be shown to? NO_BID_NONE = yes. *uncapped is set when the answer
+ * was given without counts. detail (explain) gets the values compared; NULL on the request path. */
+enum no_bid_reason decide_person(const struct decide_context *context,
+                                 const struct catalog_line *line, bool *uncapped,
+                                 struct buf *detail);
+
+/* Which of the offer's creatives: targeting, own caps, sequence, weights. Catalog index in
+ * *creative; NO_BID_CREATIVE_AT_CAP or NO_BID_CREATIVE when none remains. */
+enum no_bid_reason decide_creative(const struct decide_context *context, const struct offer *offer,
+                                   uint32_t *creative);
+
+/* Fills the chosen part of *decision, or leaves line at CATALOG_NONE with the reason. */
+void decide_impression(const struct decide_context *context, struct decision *decision);
+
+/* The reservation was lost to another bid: a guaranteed deal is returned or filled without a
+ * reservation (forced), any other impression ends without a bid. The old commitment was released.
+ */
+void decide_after_lost_race(const struct decide_context *context, struct decision *decision,
+                            enum no_bid_reason reason);

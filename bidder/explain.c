@@ -1,0 +1,241 @@
+/* Why each line item does or does not bid on a request: the checks of an auction, one line at a
+ * time, with the values compared. Borrows an auction from the pool; takes nothing for good. */
+#include "bidder/auction_internal.h"
+
+#include "bidder/base/bug.h"
+#include "bidder/base/clock.h"
+#include "bidder/target.h"
+
+struct explain {
+    struct auction *auction;
+    explain_fn *done;
+    void *owner;
+    struct buf out;
+    struct buf detail;
+};
+
+#define EXPLAIN_LIMIT_BYTES (8 * 1024 * 1024)
+
+static void put_line(struct explain *explain, struct str line, const char *verdict,
+                     const char *reason)
+{
+    buf_printf(&explain->out, "  %-28.*s %-6s %s", STR_ARG(line), verdict, reason);
+    if (explain->detail.len) {
+        BUF_PUT_LITERAL(&explain->out, ": ");
+        buf_put_str(&explain->out, buf_str(&explain->detail));
+    }
+    buf_put_char(&explain->out, '\n');
+    buf_reset(&explain->detail);
+}
+
+static void put_offer(struct explain *explain, const struct offer *offer, uint32_t creative,
+                      bool uncapped)
+{
+    const struct catalog *catalog = explain->auction->catalog;
+    buf_put_micros(&explain->detail, offer->price_micros);
+    buf_printf(&explain->detail, " %.*s CPM", STR_ARG(offer->currency));
+    BUF_PUT_LITERAL(&explain->detail, " (floor ");
+    buf_put_micros(&explain->detail, offer->floor_micros);
+    BUF_PUT_LITERAL(&explain->detail, ")");
+    if (offer->deal != CATALOG_NONE) {
+        buf_printf(&explain->detail, ", deal %.*s", STR_ARG(catalog->deals[offer->deal].id));
+    }
+    buf_printf(&explain->detail, ", creative %.*s%s", STR_ARG(catalog->creatives[creative].id),
+               uncapped ? ", without counts" : "");
+}
+
+/* Room in every budget? Commits and gives back at once. */
+static enum no_bid_reason explain_budget(const struct decide_context *context,
+                                         const struct catalog_line *line, const struct offer *offer)
+{
+    if (!line->budgets.count || !context->ledger) {
+        return NO_BID_NONE;
+    }
+    uint32_t flight;
+    enum budget_answer answer =
+        budget_commit(context->ledger, line->budgets.items, line->budgets.count,
+                      offer->buying == BUYING_CPD ? 0 : (offer->cost_cpm_micros + 999) / 1000,
+                      context->now_us, &flight);
+    if (answer == BUDGET_OK) {
+        (void)budget_release(context->ledger, flight, context->now_us);
+        return NO_BID_NONE;
+    }
+    return answer == BUDGET_SPENT      ? NO_BID_BUDGET_SPENT
+           : answer == BUDGET_NO_LEASE ? NO_BID_BUDGET_NO_LEASE
+                                       : NO_BID_BUDGET_BUSY;
+}
+
+static void explain_line(struct explain *explain, const struct decide_context *context,
+                         const struct bidreq_imp *imp, uint32_t index)
+{
+    struct auction *auction = explain->auction;
+    const struct catalog *catalog = auction->catalog;
+    const struct catalog_line *line = &catalog->lines[index];
+    enum target_miss target = target_explain(catalog, auction->exchange, &auction->request, imp,
+                                             index, auction->now_s, &explain->detail);
+    if (target != TARGET_OK) {
+        put_line(explain, line->id, "no", target_miss_name(target));
+        return;
+    }
+    struct offer offer;
+    enum no_bid_reason reason = auction_reason_of_select(select_offer(
+        catalog, auction->exchange, &auction->request, imp, index,
+        auction_line_price(auction, imp, line), &auction->arena, &offer, &explain->detail));
+    uint32_t creative = CATALOG_NONE;
+    bool uncapped = false;
+    if (!reason) {
+        buf_reset(&explain->detail);
+        reason = decide_person(context, line, &uncapped, &explain->detail);
+    }
+    if (!reason) {
+        reason = decide_creative(context, &offer, &creative);
+    }
+    if (!reason) {
+        reason = explain_budget(context, line, &offer);
+    }
+    if (!reason && line->buying > BUYING_PDB && !auction_participates(auction, line)) {
+        reason = NO_BID_THROTTLED;
+    }
+    if (reason) {
+        if (!explain->detail.len) {
+            buf_put_str(&explain->detail, str_from(no_bid_reason_text(reason)));
+        }
+        put_line(explain, line->id, "no", no_bid_reason_name(reason));
+        return;
+    }
+    buf_reset(&explain->detail);
+    put_offer(explain, &offer, creative, uncapped);
+    put_line(explain, line->id, "would", buying_mode_name(offer.buying));
+}
+
+static void put_person(struct explain *explain)
+{
+    struct auction *auction = explain->auction;
+    const struct freq_view *view = auction->view;
+    uint32_t exposures = 0;
+    for (uint32_t i = 0; i < view->record_count; i++) {
+        if (view->records[i].exposure_count > exposures) {
+            exposures = view->records[i].exposure_count;
+        }
+    }
+    buf_printf(&explain->out, "person: %s, %u id(s) in the request, counts %s",
+               person_absence_name(auction->person.absence), auction->person.key_count,
+               freq_outcome_name(view->outcome));
+    if (view->outcome == FREQ_KNOWN) {
+        buf_printf(&explain->out, ", %u exposure(s) kept, %u segment(s)", exposures,
+                   view->segment_count);
+    }
+    BUF_PUT_LITERAL(&explain->out, "\n");
+}
+
+static void explain_all(struct explain *explain)
+{
+    struct auction *auction = explain->auction;
+    const struct catalog *catalog = auction->catalog;
+    struct decide_context context = auction_decide_context(auction);
+    context.note = NULL;
+    buf_printf(&explain->out, "request %.*s on %.*s, catalog generation %llu, %u impression(s)\n",
+               STR_ARG(auction->request.id), STR_ARG(catalog->exchanges[auction->exchange].id),
+               (unsigned long long)catalog->generation, auction->request.imp.count);
+    put_person(explain);
+    for (uint32_t i = 0; i < auction->request.imp.count; i++) {
+        const struct bidreq_imp *imp = &auction->request.imp.items[i];
+        buf_printf(&explain->out, "impression %.*s:%s%s%s%s", STR_ARG(imp->id),
+                   imp->banner ? " banner" : "", imp->video ? " video" : "",
+                   imp->audio ? " audio" : "", imp->native ? " native" : "");
+        BUF_PUT_LITERAL(&explain->out, ", floor ");
+        buf_put_micros(&explain->out, imp->bidfloor_micros);
+        buf_printf(&explain->out, " %.*s", STR_ARG(imp->bidfloorcur));
+        for (uint32_t d = 0; d < imp->deals.count; d++) {
+            buf_printf(&explain->out, "%s%.*s", d ? ", " : ", deals ",
+                       STR_ARG(imp->deals.items[d].id));
+        }
+        BUF_PUT_LITERAL(&explain->out, imp->private_auction ? " (private auction)\n" : "\n");
+        for (uint32_t line = 0; line < catalog->line_count; line++) {
+            explain_line(explain, &context, imp, line);
+        }
+    }
+}
+
+static void explain_end(struct explain *explain)
+{
+    struct auction *auction = explain->auction;
+    explain_all(explain);
+    struct str text = buf_str(&explain->out);
+    if (buf_failed(&explain->out)) {
+        static const char cut[] = "\n... cut: the explanation is too long\n";
+        size_t room = explain->out.len < sizeof(cut) ? 0 : explain->out.len - sizeof(cut);
+        memcpy(explain->out.data + room, cut, sizeof(cut) - 1);
+    }
+    explain->done(explain->owner, text);
+    buf_deinit(&explain->out);
+    buf_deinit(&explain->detail);
+    auction_return(auction); /* the arena, and with it explain, goes here */
+}
+
+static void on_read(void *owner, struct freq_read *read, const struct freq_view *view)
+{
+    (void)read;
+    struct explain *explain = owner;
+    explain->auction->view = view;
+    explain_end(explain);
+}
+
+static uint32_t find_exchange(const struct catalog *catalog, struct str id)
+{
+    uint32_t exchange = str_table_get(&catalog->exchange_by_id, id);
+    return exchange == STR_TABLE_NONE ? CATALOG_NONE : exchange;
+}
+
+enum status auction_explain(struct auction_desk *desk, struct str exchange_id, struct str body,
+                            explain_fn *done, void *owner, struct buf *error)
+{
+    uint32_t exchange = find_exchange(desk->catalog, exchange_id);
+    if (exchange == CATALOG_NONE) {
+        buf_printf(error, "the catalog has no exchange \"%.*s\"", STR_ARG(exchange_id));
+        return STATUS_INVALID;
+    }
+    struct auction *auction = auction_borrow(desk);
+    if (!auction) {
+        BUF_PUT_LITERAL(error, "too many auctions are running; try again");
+        return STATUS_LIMIT;
+    }
+    auction->exchange = exchange;
+    auction->format = WIRE_JSON;
+    auction->now_us = clock_mono_us();
+    auction->now_s = clock_wall_us() / 1000000;
+    auction->deadline_us = auction->now_us + 1000000;
+    auction->body = arena_strdup(&auction->arena, body);
+    struct explain *explain = arena_calloc(&auction->arena, 1, sizeof(*explain));
+    enum bidreq_reject reject =
+        !auction->body.ptr || !explain
+            ? BIDREQ_NO_MEMORY
+            : openrtb_json_decode(auction->body, &auction->arena, &auction->request);
+    if (reject != BIDREQ_OK) {
+        buf_printf(error, "not a bid request: %s", bidreq_reject_name(reject));
+        auction_return(auction);
+        return STATUS_INVALID;
+    }
+    *explain = (struct explain){.auction = auction, .done = done, .owner = owner};
+    buf_init(&explain->out, EXPLAIN_LIMIT_BYTES);
+    buf_init(&explain->detail, 4096);
+    const struct catalog_exchange *profile = &desk->catalog->exchanges[exchange];
+    auction->request_hash = hash_str(auction->request.id);
+    auction_scale_prices(profile, &auction->request);
+    person_identify(&desk->person_secret, profile->ids, profile->id_count, profile->household_ids,
+                    profile->household_id_count, &auction->request, &auction->person);
+    if (auction->person.key_count || auction->person.has_household) {
+        auction->read = freq_read_start(desk->desks.store, &auction->person, auction->now_s,
+                                        auction->deadline_us, on_read, explain);
+        if (auction->read) {
+            return STATUS_OK;
+        }
+    }
+    struct freq_view *view = arena_calloc(&auction->arena, 1, sizeof(*view));
+    BUG_ON(!view); /* the arena holds a request and more than this */
+    view->outcome = auction->person.key_count ? FREQ_UNAVAILABLE : FREQ_NO_PERSON;
+    view->absence = auction->person.absence;
+    auction->view = view;
+    explain_end(explain);
+    return STATUS_OK;
+}
