@@ -10,7 +10,7 @@
 #include "bidder/markup.h"
 #include "proto/bidresp.h"
 
-#define BID_ID_BYTES 24
+#define BID_ID_BYTES 32
 
 enum bid_text { TEXT_ADM, TEXT_NURL, TEXT_BURL, TEXT_LURL, TEXT_COUNT };
 
