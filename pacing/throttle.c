@@ -1,0 +1,130 @@
+/* No state but the caller's. Sums carry 8 binary digits so that small counts survive decay. */
+#include "pacing/throttle.h"
+
+#include "pacing/plan.h"
+
+#define SECOND_US      1000000
+#define COMMIT_TAU_US  (120 * (int64_t)SECOND_US)
+#define LOAD_TAU_US    (300 * (int64_t)SECOND_US)
+#define SHORT_TAU_US   (10 * (int64_t)SECOND_US)
+#define WIN_TAU_US     (600 * (int64_t)SECOND_US)
+#define MIN_EVENTS     64  /* participations, requests: no ratio forgets below this */
+#define BURST_EVENTS   150 /* requests the short load needs to overrule the long */
+#define OUTAGE_EVENTS  20  /* expected requests per tick from which silence means something */
+#define OUTAGE_TICKS   720 /* two hours: then it is not an outage but the traffic */
+#define P_MIN          (THROTTLE_ONE / 10000)
+#define Q              256
+#define MAX_ELAPSED_US (60 * (int64_t)SECOND_US)
+
+__extension__ typedef __int128 wide;
+
+void throttle_init(struct throttle *throttle)
+{
+    *throttle = (struct throttle){.p = THROTTLE_START};
+}
+
+static int64_t muldiv(int64_t a, int64_t b, int64_t c)
+{
+    wide result = (wide)a * b / c;
+    return result > INT64_MAX / 4 ? INT64_MAX / 4 : (int64_t)result;
+}
+
+/* keep = tau / (tau + elapsed): an exponential window in exact integers, right for uneven ticks.
+ * Not decayed when min_under of the denominator would not remain. */
+static void ratio_add(struct throttle_ratio *ratio, int64_t over, int64_t under, int64_t tau_us,
+                      int64_t elapsed_us, int64_t min_under)
+{
+    int64_t kept = muldiv(ratio->under, tau_us, tau_us + elapsed_us);
+    if (kept + under * Q >= min_under * Q) {
+        ratio->over = muldiv(ratio->over, tau_us, tau_us + elapsed_us);
+        ratio->under = kept;
+    }
+    ratio->over += over * Q;
+    ratio->under += under * Q;
+}
+
+static int64_t ratio_apply(const struct throttle_ratio *ratio, int64_t value, int64_t unknown)
+{
+    return ratio->under > 0 ? muldiv(value, ratio->over, ratio->under) : unknown;
+}
+
+/* Requests expected while the plan expects planned (requests * 256). */
+static int64_t expect_requests(const struct throttle *throttle, int64_t planned)
+{
+    const struct throttle_ratio *slow = &throttle->load, *fast = &throttle->load_short;
+    int64_t by_slow = ratio_apply(slow, planned, 0);
+    if (fast->over < BURST_EVENTS * Q) {
+        return by_slow;
+    }
+    int64_t by_fast = ratio_apply(fast, planned, 0);
+    int64_t apart = by_fast > by_slow ? by_fast - by_slow : by_slow - by_fast;
+    return apart > by_slow / 4 ? by_fast : by_slow;
+}
+
+int64_t throttle_expect_spend(const struct throttle *throttle, int64_t planned_traffic)
+{
+    if (throttle->load.under <= 0 || throttle->commit.under <= 0) {
+        return -1;
+    }
+    /* Requests are scaled up so that fractions of one survive: quiet lines at night. */
+    int64_t requests_q8 = expect_requests(throttle, planned_traffic * Q);
+    int64_t commits_q8 = ratio_apply(&throttle->commit, requests_q8, 0);
+    return ratio_apply(&throttle->win, commits_q8, commits_q8) / Q;
+}
+
+/* True while the traffic is away: the numbers of this tick say nothing about what comes next. */
+static bool in_outage(struct throttle *throttle, const struct throttle_input *input)
+{
+    int64_t expected = ratio_apply(&throttle->load, input->planned_traffic, 0);
+    bool away = expected >= OUTAGE_EVENTS && input->eligible * 20 < expected;
+    throttle->outage_ticks = away ? throttle->outage_ticks + 1 : 0;
+    return away && throttle->outage_ticks <= OUTAGE_TICKS;
+}
+
+static void learn(struct throttle *throttle, const struct throttle_input *input)
+{
+    int64_t elapsed_us = input->elapsed_us < MAX_ELAPSED_US ? input->elapsed_us : MAX_ELAPSED_US;
+    ratio_add(&throttle->commit, input->committed, input->participated, COMMIT_TAU_US, elapsed_us,
+              MIN_EVENTS);
+    /* The denominator of the loads is planned traffic; their events are requests: a window that
+     * holds fewer than MIN_EVENTS requests is kept by its numerator. */
+    bool quiet = throttle->load.over < MIN_EVENTS * Q;
+    ratio_add(&throttle->load, input->eligible, input->planned_traffic, LOAD_TAU_US,
+              quiet ? 0 : elapsed_us, 0);
+    ratio_add(&throttle->load_short, input->eligible, input->planned_traffic, SHORT_TAU_US,
+              elapsed_us, 0);
+    ratio_add(&throttle->win, input->settled, input->closed, WIN_TAU_US, elapsed_us, 1);
+}
+
+void throttle_tick(struct throttle *throttle, const struct throttle_input *input)
+{
+    if (in_outage(throttle, input)) {
+        return;
+    }
+    if (input->elapsed_us > 0) { /* a clock that stood or stepped back teaches nothing */
+        learn(throttle, input);
+    }
+    int64_t in_flight = input->in_flight > 0 ? input->in_flight : 0;
+    int64_t left = input->remaining - ratio_apply(&throttle->win, in_flight, in_flight);
+    if (left <= 0 || input->spend_share_next <= input->spend_share) {
+        bool over = input->spend_share >= PLAN_ONE;
+        if (left <= 0 || !over) { /* nothing left, or an hour without a share */
+            throttle->p = 0;
+            return;
+        }
+    }
+    int64_t need = left;
+    if (input->spend_share < PLAN_ONE) {
+        need = muldiv(left, input->spend_share_next - input->spend_share,
+                      PLAN_ONE - input->spend_share);
+    }
+    uint64_t limit = (uint64_t)throttle->p * 3 / 2 + THROTTLE_ONE / 200;
+    limit = limit < THROTTLE_ONE ? limit : THROTTLE_ONE;
+    int64_t full = throttle_expect_spend(throttle, input->traffic_next);
+    uint64_t wanted = limit; /* nothing known, or nothing expected: feel forward */
+    if (full > 0) {
+        wanted = (uint64_t)muldiv(need, THROTTLE_ONE, full);
+    }
+    wanted = wanted < P_MIN ? P_MIN : wanted;
+    throttle->p = (uint32_t)(wanted < limit ? wanted : limit);
+}

@@ -1,0 +1,69 @@
+/* The control law: with which probability a budget's lines take part, so that the money lands on
+ * plan. Pure integer arithmetic; one call every 10 s.
+ *
+ *   need = R * (F(t+d) - F(t)) / (1 - F(t))        R = remaining - w * in flight
+ *   p*   = need / (c * l * (G(t+d) - G(t)))        c * l * dG = what p = 1 would spend until t+d
+ *   p    = clamp(p*, 1e-4, min(1, 1.5 p + 0.005)), from 0.02
+ *
+ *   c = w * committed per participating request. Commitments are known at once; w, the part of a
+ *       closed commitment that became spend, starts at 1 (errs to slower) and is learned as notices
+ *       come. So a late notice does not look like a cheap request.
+ *   l = eligible requests against the plan's traffic.
+ *
+ * All three are ratios of decayed sums: c over 120 s, l over 300 s, w over 600 s, and never over
+ * fewer than a minimum of events, so that a small line's ratios do not flicker. Two refinements:
+ *  - a burst: when l over 10 s differs from l over 300 s by a quarter, and enough was seen for that
+ *    not to be chance, the short one counts (300 s alone spends four times the plan for minutes);
+ *  - an outage: while under a twentieth of the expected traffic comes, nothing is learned and p
+ *    stays, or the returning traffic would meet p = 1. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define THROTTLE_ONE     (1u << 30) /* p = 1 */
+#define THROTTLE_START   (THROTTLE_ONE / 50)
+#define THROTTLE_TICK_US 10000000
+
+/* sum of the numerator and the denominator, decayed alike; * 256 */
+struct throttle_ratio {
+    int64_t over, under;
+};
+
+struct throttle {
+    uint32_t p;                       /* 0 .. THROTTLE_ONE */
+    uint32_t outage_ticks;            /* how long hardly any traffic has come */
+    struct throttle_ratio commit;     /* committed / participated */
+    struct throttle_ratio win;        /* settled / closed commitments */
+    struct throttle_ratio load;       /* eligible / planned traffic, 300 s */
+    struct throttle_ratio load_short; /* the same, 10 s */
+};
+
+/* What happened since the last tick, and what is planned until the next. */
+struct throttle_input {
+    int64_t elapsed_us;
+    int64_t eligible;         /* requests the budget's lines would have bid on at p = 1 */
+    int64_t participated;     /* of these, those let through */
+    int64_t committed;        /* amount */
+    int64_t closed;           /* amount of commitments settled or freed */
+    int64_t settled;          /* amount booked */
+    int64_t planned_traffic;  /* G over the time elapsed */
+    int64_t remaining;        /* of the day's target, not yet settled; may be negative */
+    int64_t in_flight;        /* committed, not yet closed */
+    int64_t spend_share;      /* F(t), PLAN_ONE = 1 */
+    int64_t spend_share_next; /* F(t + d) */
+    int64_t traffic_next;     /* G(t + d) - G(t) */
+};
+
+void throttle_init(struct throttle *throttle);
+/* Sets throttle->p. */
+void throttle_tick(struct throttle *throttle, const struct throttle_input *input);
+/* Expected spend at p = 1 over planned traffic; -1 while nothing is known. For forecasts. */
+int64_t throttle_expect_spend(const struct throttle *throttle, int64_t planned_traffic);
+
+/* hash: of request id and line, uniform in its upper bits. The same request gets the same answer
+ * from every worker. */
+static inline bool throttle_participates(uint32_t p, uint64_t hash)
+{
+    return (uint32_t)(hash >> 34) < p;
+}

@@ -1,0 +1,8 @@
+# Simulations and longer checks of money and pacing.
+.PHONY: sim-pacing
+SIM = $(BUILD)/tests
+
+sim-pacing: deps $(SIM)/sim_pacing ## Simulated days against the real throttle; PLOT=1 writes SVGs
+	@$(if $(PLOT),mkdir -p build/sim)
+	@SIM_FULL=1 $(if $(PLOT),SIM_PLOT=build/sim) $(if $(SHARED),SIM_SHARED=$(SHARED)) \
+	  $(SIM)/sim_pacing
