@@ -1,5 +1,7 @@
 #include "bidder/http_response.h"
 
+#include <assert.h>
+
 #include "bidder/base/bug.h"
 
 #define STATUS_LINES(X)                                                                            \
@@ -54,6 +56,33 @@ struct str http_status_text(int status)
 #undef STATUS_CASE
     }
     return STR("Status");
+}
+
+static const short status_codes[] = {
+#define STATUS_CODE(code, text) code,
+    STATUS_LINES(STATUS_CODE)
+#undef STATUS_CODE
+        0 /* any other */
+};
+static_assert(COUNT_OF(status_codes) == HTTP_STATUS_COUNT, "the header says how many");
+
+unsigned http_status_index(int status)
+{
+    unsigned i = 0;
+    while (i < HTTP_STATUS_COUNT - 1 && status_codes[i] != status) {
+        i++;
+    }
+    return i;
+}
+
+const char *http_status_label(unsigned index)
+{
+    static const char *const labels[] = {
+#define STATUS_LABEL(code, text) #code,
+        STATUS_LINES(STATUS_LABEL)
+#undef STATUS_LABEL
+            "other"};
+    return labels[index];
 }
 
 void http_response_write(struct buf *out, const struct http_response *response, bool head_only,

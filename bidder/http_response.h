@@ -22,4 +22,9 @@ void http_response_write(struct buf *out, const struct http_response *response, 
 /* "Not Found" for 404; "Status" for one we never send. Static. */
 struct str http_status_text(int status);
 
+/* For counting by status: a number below HTTP_STATUS_COUNT, and its code as text. */
+#define HTTP_STATUS_COUNT 28
+unsigned http_status_index(int status);
+const char *http_status_label(unsigned index);
+
 #define HTTP_CONTINUE "HTTP/1.1 100 Continue\r\n\r\n"
