@@ -262,9 +262,11 @@ static void wait_for_more(struct conn *conn)
 void conn_advance(struct conn *conn)
 {
     unsigned handled = 0;
+    if (conn->blocked && (!flush(conn) || conn->blocked)) {
+        return;
+    }
     conn->advancing = true;
-    while (!conn->blocked && unread(conn) && conn->state != CONN_HANDLING &&
-           conn->state != CONN_CLOSING) {
+    while (unread(conn) && conn->state != CONN_HANDLING && conn->state != CONN_CLOSING) {
         if (handled == SERVER_REQUESTS_PER_WAKE || unsent(conn) >= SERVER_UNSENT_BYTES) {
             server_ready_later(conn->server, conn);
             break;
@@ -373,7 +375,7 @@ static void on_writable(void *context, int fd, short events)
 {
     (void)fd;
     (void)events;
-    conn_advance(context); /* sends first when nothing else is to be done */
+    conn_advance(context);
 }
 
 /* --- life ----------------------------------------------------------------------------------- */
