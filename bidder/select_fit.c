@@ -183,7 +183,7 @@ static enum select_miss banner_fits(const struct bidreq_banner *banner,
 
 /* --- video and audio ----------------------------------------------------------------------- */
 
-static bool is_streaming(struct str mime)
+bool select_mime_is_streaming(struct str mime)
 {
     mime = mime_essence(mime);
     return str_eq_nocase(mime, STR("application/x-mpegurl")) ||
@@ -242,7 +242,7 @@ static enum select_miss av_fits(const struct bidreq_av *av, const struct catalog
         return SELECT_CREATIVE;
     }
     if (av->delivery.count) { /* 1 streaming, 2 progressive, 3 download */
-        bool streaming = is_streaming(creative->mime);
+        bool streaming = select_mime_is_streaming(creative->mime);
         if (!(streaming
                   ? select_ints_have(&av->delivery, 1)
                   : select_ints_have(&av->delivery, 2) || select_ints_have(&av->delivery, 3))) {

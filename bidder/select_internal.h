@@ -48,6 +48,9 @@ bool select_mimes_allow(const struct str_list *mimes, struct str mime);
 /* From the end of a url's path; empty when it is not an image we know. */
 struct str select_image_mime(struct str url);
 
+/* HLS and DASH playlists. */
+bool select_mime_is_streaming(struct str mime);
+
 /* select_block.c */
 enum select_miss select_request_seats(const struct select_context *context);
 enum select_miss select_deal_open(const struct select_context *context,
