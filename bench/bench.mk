@@ -1,0 +1,11 @@
+# Targets of bench/; included by the Makefile.
+
+.PHONY: bench bench-quick bench-build
+bench-build: $(PROGRAMS) $(LOAD) $(FLOOR) $(MICRO)
+
+bench: deps ## Floor servers, latency ladder, catalog sizes, persons: about 15 minutes, into bench/results/
+	+@$(MAKE) --no-print-directory VARIANT=release bench-build
+	@python3 bench/bench.py $(BENCH_ARGS)
+
+bench-quick: ## The same in a minute, rougher (also: BENCH_QUICK=1 make bench)
+	+@BENCH_QUICK=1 $(MAKE) --no-print-directory bench

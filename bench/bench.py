@@ -1,0 +1,366 @@
+#!/usr/bin/env python3
+"""Measures the bidder and, in the same run, what the machine can do at all.
+
+  bench.py                          everything, about 15 minutes
+  bench.py --quick                  the same in a minute; the figures are rougher
+  bench.py --only floor,ladder      some of: floor ladder lines persons
+  bench.py --out FOLDER             instead of bench/results/<date>-<commit>/
+
+Servers run on core 0; the load generator and Redis share core 1. Candidates take turns, round by
+round, so that a change of the machine's speed meets all of them; medians are given.
+"""
+import argparse
+import contextlib
+import datetime
+import json
+import os
+import pathlib
+import platform
+import re
+import shlex
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+
+import bidder as bidder_module
+import catalog_gen
+import metrics
+import plots
+import servers
+from servers import LOAD_CORE, RELEASE, ROOT
+
+SECTIONS = ["floor", "ladder", "lines", "persons"]
+
+
+class Plan:
+    """How long and how often."""
+
+    def __init__(self, quick):
+        self.quick = quick
+        self.rounds = 2 if quick else 5
+        self.floor_s = 1.5 if quick else 4
+        self.step_s = 3 if quick else 15
+        self.warmup_s = 0.5 if quick else 2
+        self.rates = [2000, 10000] if quick else [2000, 5000, 10000, 20000]
+        self.lines = [10, 1000, 10000] if quick else [10, 100, 1000, 10000, 100000]
+        self.persons = [1000, 1000000] if quick else [1000, 10000, 100000, 1000000, 10000000]
+
+
+class Bench:
+    def __init__(self, plan, folder, out):
+        self.plan = plan
+        self.folder = folder
+        self.out = out
+        self.count = 0
+        self.requests = folder / "requests"
+        catalog_gen.write_requests(self.requests, 64, seed=1)
+        self.results = {"machine": machine(), "commit": commit(), "quick": plan.quick,
+                        "command": "python3 " + shlex.join(sys.argv),
+                        "date": datetime.datetime.now().astimezone().isoformat("T", "seconds")}
+
+    def new_folder(self, name):
+        self.count += 1
+        path = self.folder / f"{self.count:03}-{name}"
+        path.mkdir()
+        return path
+
+    def load(self, url, *options, seconds, connections=16, svg=None):
+        """One run of jointcap-load; its JSON, with exit_code beside."""
+        path = self.folder / "load.json"
+        command = [RELEASE / "jointcap-load", "--pin", LOAD_CORE, "--body", self.requests,
+                   "--connections", connections, "--duration", seconds,
+                   "--warmup", self.plan.warmup_s, "--seed", 1, "--json", path, *options]
+        if svg:
+            command += ["--svg", self.out / svg]
+        done = subprocess.run([str(part) for part in [*command, url]], capture_output=True,
+                              text=True)
+        if done.returncode not in (0, 3):
+            raise RuntimeError(f"jointcap-load: {done.stdout}{done.stderr}")
+        return {**json.loads(path.read_text()), "exit_code": done.returncode}
+
+    def say(self, text):
+        print(text, flush=True)
+
+
+def commit():
+    done = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT,
+                          capture_output=True, text=True)
+    return done.stdout.strip() or "unknown"
+
+
+def machine():
+    cpu = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
+    memory = re.search(r"MemTotal:\s*(\d+)", pathlib.Path("/proc/meminfo").read_text())
+    flags = pathlib.Path("/proc/cpuinfo").read_text()
+    return {"cpu": cpu.group(1) if cpu else platform.machine(), "cores": os.cpu_count(),
+            "memory_gb": round(int(memory.group(1)) / 1048576, 1),
+            "kernel": platform.release(), "virtual": " hypervisor" in flags,
+            "load_before": os.getloadavg()[0],
+            "redis": version(["redis-server", "--version"]), "nginx": version(["nginx", "-v"])}
+
+
+def version(command):
+    program = shutil.which(command[0], path=os.environ["PATH"] + ":/usr/sbin")
+    if not program:
+        return None
+    done = subprocess.run([program, *command[1:]], capture_output=True, text=True)
+    found = re.search(r"\d+\.\d+\.\d+", done.stdout + done.stderr)
+    return found.group(0) if found else None
+
+
+# --- floor ----------------------------------------------------------------------------------------
+
+def floor_candidates(bench, stack):
+    """name -> (server, url, redis or None); what is not installed is left out."""
+    found = {}
+
+    def add(name, started, redis=None):
+        if started is None:
+            bench.say(f"  {name}: not installed, left out")
+            return
+        found[name] = (stack.enter_context(started[0]), started[1], redis)
+
+    add("libevent", servers.floor_server("floor_libevent", bench.new_folder("libevent")))
+    add("evhttp", servers.floor_server("floor_evhttp", bench.new_folder("evhttp")))
+    add("nginx", servers.nginx("nginx", "nginx.conf", bench.new_folder("nginx")))
+    redis = stack.enter_context(servers.Redis(bench.new_folder("lua-redis") / "redis"))
+    add("nginx-lua-redis",
+        servers.nginx("nginx-lua", "nginx-lua.conf", bench.new_folder("nginx-lua"),
+                      REDIS=redis.socket), redis)
+    started = bidder_module.start(bench, stack, lines=1000)
+    if started:
+        found["jointcap"] = (started.process, started.url, started.redis)
+    return found
+
+
+def run_floor(bench):
+    plan, rows = bench.plan, {}
+    with contextlib.ExitStack() as stack:
+        candidates = floor_candidates(bench, stack)
+        for round_number in range(plan.rounds):
+            for name, (server, url, redis) in candidates.items():
+                row = rows.setdefault(name, {"rates": [], "p99_us": [], "server_cpu": [],
+                                             "generator_cpu": [], "redis_cpu": [], "bids": []})
+                cpu = server.cpu_s(), redis.cpu_s() if redis else 0
+                result = bench.load(url, "--saturate", seconds=plan.floor_s)
+                wall_s = plan.floor_s + plan.warmup_s
+                row["rates"].append(result["delivered_rate"])
+                row["p99_us"].append(result["service_us"]["p99"])
+                row["generator_cpu"].append(result["generator_cpu"])
+                row["server_cpu"].append((server.cpu_s() - cpu[0]) / wall_s)
+                row["redis_cpu"].append((redis.cpu_s() - cpu[1]) / wall_s if redis else 0)
+                row["bids"].append(result["outcomes"]["bid"] / max(1, result["due"]))
+                bench.say(f"  round {round_number + 1} {name:<16}"
+                          f"{result['delivered_rate']:>10,.0f}/s")
+    base = statistics.median(rows["nginx"]["rates"]) if "nginx" in rows else None
+    for row in rows.values():
+        row["median"] = statistics.median(row["rates"])
+        row["of_nginx"] = row["median"] / base if base else None
+    bench.results["floor"] = rows
+    plots_rows = [(name, row["median"], f"({row['of_nginx']:.2f})" if base else "")
+                  for name, row in rows.items()]
+    (bench.out / "floor.svg").write_text(
+        plots.bars("Saturated throughput of one core, requests/s (of nginx)", plots_rows, "/s"))
+
+
+# --- ladder ---------------------------------------------------------------------------------------
+
+def ladder_step(bench, started, options, name):
+    before = metrics.read(started.metrics_url)
+    cpu = started.process.cpu_s(), started.redis.cpu_s()
+    seconds = bench.plan.step_s
+    result = bench.load(started.url, *options, "--win-rate", 0.3, "--notice-delay", 200,
+                        seconds=seconds, svg=f"latency-{name}.svg")
+    change = metrics.difference(before, metrics.read(started.metrics_url))
+    wall_s = seconds + bench.plan.warmup_s
+    row = {"name": name, "target": result["target_rate"], "delivered": result["delivered_rate"],
+           "is_delivered": result["delivered"], "latency_us": result["latency_us"],
+           "service_us": result["service_us"], "outcomes": result["outcomes"],
+           "notices": result["notices"], "generator_cpu": result["generator_cpu"],
+           "bidder_cpu": (started.process.cpu_s() - cpu[0]) / wall_s,
+           "redis_cpu": (started.redis.cpu_s() - cpu[1]) / wall_s,
+           "stages_us": metrics.stages(change), "no_bids": metrics.no_bids(change),
+           "counters": metrics.counters(change)}
+    latency = row["latency_us"]
+    bench.say(f"  {name:>8}: delivered {row['delivered']:,.0f}/s, p50 {latency['p50']:.0f} us, "
+              f"p99 {latency['p99']:.0f} us, p99.9 {latency['p99.9']:.0f} us")
+    return row
+
+
+def run_ladder(bench):
+    with contextlib.ExitStack() as stack:
+        started = bidder_module.start(bench, stack, lines=1000)
+        if not started:
+            return
+        rows = [ladder_step(bench, started, ["--rate", rate, "--poisson"], f"{rate}")
+                for rate in bench.plan.rates]
+        rows.append(ladder_step(bench, started, ["--saturate"], "saturate"))
+    bench.results["ladder"] = rows
+    series = {q: [(row["delivered"], row["latency_us"][q]) for row in rows[:-1]]
+              for q in ("p50", "p99", "p99.9")}
+    (bench.out / "ladder.svg").write_text(plots.lines(
+        "Latency from the planned send time over rate", "requests/s", "us", series))
+
+
+# --- line items, persons --------------------------------------------------------------------------
+
+def run_lines(bench):
+    rows = []
+    for lines in bench.plan.lines:
+        with contextlib.ExitStack() as stack:
+            started = bidder_module.start(bench, stack, lines=lines)
+            if not started:
+                return
+            steady = bench.load(started.url, "--rate", 2000, seconds=bench.plan.step_s / 2)
+            full = bench.load(started.url, "--saturate", seconds=bench.plan.floor_s)
+            row = {"lines": lines, "ready_s": started.ready_s,
+                   "catalog_bytes": started.catalog_bytes, "rss_bytes": started.process.rss_bytes(),
+                   "service_us": steady["service_us"], "delivered": steady["delivered"],
+                   "saturated": full["delivered_rate"],
+                   "bids": full["outcomes"]["bid"] / max(1, full["due"])}
+        rows.append(row)
+        bench.say(f"  {lines:>7} line items: ready in {row['ready_s']:.2f} s, "
+                  f"{row['rss_bytes'] / 1e6:.0f} MB, p50 {row['service_us']['p50']:.0f} us, "
+                  f"{row['saturated']:,.0f}/s saturated")
+    bench.results["lines"] = rows
+    (bench.out / "lines.svg").write_text(plots.lines(
+        "Service time at 2,000/s over line items", "line items", "us",
+        {q: [(row["lines"], row["service_us"][q]) for row in rows] for q in ("p50", "p99")}))
+
+
+def run_persons(bench):
+    """Every person of a size is drawn alike often here, so that all of them get a record."""
+    rows = []
+    for persons in bench.plan.persons:
+        with contextlib.ExitStack() as stack:
+            started = bidder_module.start(bench, stack, lines=100)
+            if not started:
+                return
+            empty_bytes, empty_keys = started.redis.used_bytes(), started.redis.keys()
+            seconds = bench.plan.step_s * (4 if persons > 1_000_000 and not bench.plan.quick else 1)
+            full = bench.load(started.url, "--saturate", "--persons", persons, "--zipf", 0,
+                              "--win-rate", 0.3, "--notice-delay", 50, seconds=seconds)
+            steady = bench.load(started.url, "--rate", 5000, "--persons", persons,
+                                seconds=bench.plan.step_s / 2)
+            keys = started.redis.keys() - empty_keys
+            used = started.redis.used_bytes() - empty_bytes
+            row = {"persons": persons, "keys": keys, "used_bytes": used,
+                   "bytes_per_key": used / keys if keys > 0 else None,
+                   "saturated": full["delivered_rate"], "service_us": steady["service_us"],
+                   "bids": full["outcomes"]["bid"] / max(1, full["due"])}
+        rows.append(row)
+        bench.say(f"  {persons:>9} persons: {row['saturated']:,.0f}/s saturated, p99 "
+                  f"{row['service_us']['p99']:.0f} us at 5,000/s, {keys} keys of "
+                  f"{row['bytes_per_key'] or 0:.0f} bytes")
+    bench.results["persons"] = rows
+
+
+# --- report ---------------------------------------------------------------------------------------
+
+def table(head, rows):
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    lines += ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
+    return lines + [""]
+
+
+def report_floor(results):
+    rows = [[name, f"{row['median']:,.0f}",
+             f"{row['of_nginx']:.2f}" if row["of_nginx"] else "-",
+             f"{min(row['rates']):,.0f} - {max(row['rates']):,.0f}",
+             f"{statistics.median(row['p99_us']):,.0f}",
+             f"{100 * statistics.median(row['bids']):.0f}%",
+             *(f"{100 * statistics.median(row[key]):.0f}%"
+               for key in ("server_cpu", "redis_cpu", "generator_cpu"))]
+            for name, row in results["floor"].items()]
+    return ["## One core, saturated", "", "![floor](floor.svg)", "", *table(
+        ["server", "requests/s", "of nginx", "range", "p99 us", "bids", "server core",
+         "Redis core", "generator core"], rows)]
+
+
+def report_ladder(results):
+    rows, stage_rows = [], []
+    for row in results["ladder"]:
+        latency, total = row["latency_us"], max(1, sum(row["outcomes"].values()))
+        rows.append([row["name"], f"{row['target']:,.0f}",
+                     f"{row['delivered']:,.0f}" + ("" if row["is_delivered"] else " (!)"),
+                     *(f"{latency[q]:,.0f}" for q in ("p50", "p99", "p99.9", "p99.99", "max")),
+                     f"{100 * row['outcomes']['bid'] / total:.0f}%",
+                     *(f"{100 * row[key]:.0f}%"
+                       for key in ("bidder_cpu", "redis_cpu", "generator_cpu"))])
+        for stage, values in row["stages_us"].items():
+            stage_rows.append([row["name"], stage, f"{values['count']:,.0f}",
+                               *(f"{values[q]:,.1f}" for q in ("p50", "p99", "p99.9"))])
+    return ["## Latency ladder", "",
+            "From the planned send time, us; Poisson arrivals, 30% of the bids win and are notified.",
+            "", "![ladder](ladder.svg)", "",
+            *table(["step", "target/s", "delivered/s", "p50", "p99", "p99.9", "p99.99", "max",
+                    "bids", "bidder core", "Redis core", "generator core"], rows),
+            "Inside the bidder, by stage, us:", "",
+            *table(["step", "stage", "count", "p50", "p99", "p99.9"], stage_rows)]
+
+
+def report_lines(results):
+    rows = [[f"{row['lines']:,}", f"{row['ready_s']:.2f}", f"{row['catalog_bytes'] / 1e6:.1f}",
+             f"{row['rss_bytes'] / 1e6:.0f}", f"{row['service_us']['p50']:.0f}",
+             f"{row['service_us']['p99']:.0f}", f"{row['saturated']:,.0f}",
+             f"{100 * row['bids']:.0f}%"] for row in results["lines"]]
+    return ["## Line items", "", "![lines](lines.svg)", "",
+            *table(["line items", "ready s", "catalog MB", "bidder MB", "p50 us at 2,000/s",
+                    "p99 us", "saturated/s", "bids"], rows)]
+
+
+def report_persons(results):
+    rows = [[f"{row['persons']:,}", f"{row['saturated']:,.0f}", f"{row['service_us']['p50']:.0f}",
+             f"{row['service_us']['p99']:.0f}", f"{row['keys']:,}",
+             f"{row['bytes_per_key'] or 0:.0f}", f"{100 * row['bids']:.0f}%"]
+            for row in results["persons"]]
+    return ["## Persons", "",
+            *table(["persons", "saturated/s", "p50 us at 5,000/s", "p99 us", "keys in Redis",
+                    "bytes per key", "bids"], rows)]
+
+
+def report(results):
+    machine_row = results["machine"]
+    lines = [f"# {results['date'][:10]}, commit {results['commit']}"
+             + (" (quick)" if results["quick"] else ""), "",
+             f"{machine_row['cpu']}, {machine_row['cores']} cores"
+             f"{' (virtual)' if machine_row['virtual'] else ''}, {machine_row['memory_gb']} GB, "
+             f"kernel {machine_row['kernel']}, Redis {machine_row['redis']}, "
+             f"nginx {machine_row['nginx']}; load average before: "
+             f"{machine_row['load_before']:.2f}.", "", f"    {results['command']}", ""]
+    for name, part in (("floor", report_floor), ("ladder", report_ladder),
+                       ("lines", report_lines), ("persons", report_persons)):
+        if results.get(name):
+            lines += part(results)
+    return "\n".join(lines)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true",
+                        default=os.environ.get("BENCH_QUICK") == "1")
+    parser.add_argument("--only", default=",".join(SECTIONS))
+    parser.add_argument("--out", type=pathlib.Path)
+    args = parser.parse_args()
+    wanted = args.only.split(",")
+    if set(wanted) - set(SECTIONS):
+        parser.error(f"--only takes {', '.join(SECTIONS)}")
+    if os.cpu_count() < 2:
+        sys.exit("bench.py needs two cores: one for the server, one for the load")
+    out = args.out or ROOT / "bench/results" / f"{datetime.date.today()}-{commit()}"
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="jointcap-bench-") as folder:
+        bench = Bench(Plan(args.quick), pathlib.Path(folder), out)
+        for section in wanted:
+            bench.say(f"{section}:")
+            globals()[f"run_{section}"](bench)
+            (out / "results.json").write_text(json.dumps(bench.results, indent=1))
+            (out / "README.md").write_text(report(bench.results))
+    print(f"results: {out}")
+
+
+if __name__ == "__main__":
+    main()

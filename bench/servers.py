@@ -1,0 +1,175 @@
+"""Processes of a measurement: started on a given core, waited for, stopped by their own id."""
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+RELEASE = ROOT / "build/release"
+SERVER_CORE = 0
+LOAD_CORE = 1
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for(ready, process, what, seconds=30):
+    until = time.monotonic() + seconds
+    while not ready():
+        if process.poll() is not None:
+            raise RuntimeError(f"{what} ended with {process.returncode}")
+        if time.monotonic() > until:
+            raise RuntimeError(f"{what} was not ready within {seconds} s")
+        time.sleep(0.005)
+
+
+def accepts(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), 0.5).close()
+        return True
+    except OSError:
+        return False
+
+
+class Process:
+    """A child on one core; `with` stops it."""
+
+    def __init__(self, name, command, core, log, env=None):
+        self.name = name
+        self.log = open(log, "ab")
+        self.popen = subprocess.Popen(
+            [str(part) for part in command], stdout=self.log, stderr=self.log,
+            stdin=subprocess.DEVNULL, env=env,
+            preexec_fn=lambda: os.sched_setaffinity(0, {core}))
+
+    @property
+    def pid(self):
+        return self.popen.pid
+
+    def family(self):
+        """This process and what it forked."""
+        pids = [self.pid]
+        for pid in pids:
+            try:
+                children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text()
+                pids += [int(child) for child in children.split()]
+            except OSError:
+                pass
+        return pids
+
+    def cpu_s(self):
+        ticks = 0
+        for pid in self.family():
+            fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    def rss_bytes(self):
+        """Proportional, so that what forked workers share counts once."""
+        total = 0
+        for pid in self.family():
+            text = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text()
+            total += int(re.search(r"^Pss:\s+(\d+)", text, re.M).group(1)) * 1024
+        return total
+
+    def stop(self):
+        if self.popen.poll() is None:
+            self.popen.send_signal(signal.SIGTERM)
+            try:
+                self.popen.wait(10)
+            except subprocess.TimeoutExpired:
+                self.popen.kill()
+                self.popen.wait()
+        self.log.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+
+class Redis(Process):
+    """A private redis-server from deploy/redis.conf: unix socket and files in the folder."""
+
+    def __init__(self, folder, core=LOAD_CORE):
+        folder.mkdir()
+        self.socket = folder / "redis.sock"
+        super().__init__("redis", ["redis-server", ROOT / "deploy/redis.conf", "--dir", folder,
+                                   "--unixsocket", self.socket, "--maxmemory", "0",
+                                   "--loglevel", "warning"], core, folder / "log")
+        wait_for(self.answers, self.popen, "redis-server")
+
+    def answers(self):
+        try:
+            return self.command("PING") == "PONG"
+        except OSError:
+            return False
+
+    def command(self, *parts):
+        """One command whose reply is one line, or one bulk string."""
+        with socket.socket(socket.AF_UNIX) as peer:
+            peer.settimeout(30)
+            peer.connect(str(self.socket))
+            packed = b"".join(b"$%d\r\n%s\r\n" % (len(p.encode()), p.encode()) for p in parts)
+            peer.sendall(b"*%d\r\n" % len(parts) + packed)
+            with peer.makefile("rb") as reader:
+                line = reader.readline().decode().strip()
+                if line.startswith("$") and line != "$-1":
+                    return reader.read(int(line[1:]) + 2)[:-2].decode()
+                return line[1:]
+
+    def info(self, section):
+        rows = (line.split(":", 1) for line in self.command("INFO", section).splitlines()
+                if ":" in line)
+        return dict(rows)
+
+    def keys(self):
+        return int(self.command("DBSIZE"))
+
+    def used_bytes(self):
+        return int(self.info("memory")["used_memory"])
+
+
+def fill(template, target, **values):
+    text = template.read_text()
+    for name, value in values.items():
+        text = text.replace(f"@{name}@", str(value))
+    target.write_text(text)
+    return target
+
+
+def floor_server(program, folder):
+    port = free_port()
+    server = Process(program, [RELEASE / "bench" / program, port], SERVER_CORE, folder / "log")
+    wait_for(lambda: accepts(port), server.popen, program)
+    return server, f"http://127.0.0.1:{port}/"
+
+
+def nginx(name, template, folder, **values):
+    """None when nginx or a module is not installed."""
+    program = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin")
+    if not program:
+        return None
+    port = free_port()
+    conf = fill(ROOT / "bench/floor" / template, folder / "nginx.conf", DIR=folder, PORT=port,
+                MODULES="/usr/lib/nginx/modules", **values)
+    command = [program, "-p", folder, "-c", conf]
+    if subprocess.run([*command, "-t"], capture_output=True).returncode:
+        return None
+    server = Process(name, command, SERVER_CORE, folder / "log")
+    wait_for(lambda: accepts(port), server.popen, name)
+    return server, f"http://127.0.0.1:{port}/"
+
+
+def http_get(url, timeout=10):
+    with urllib.request.urlopen(url, timeout=timeout) as answer:
+        return answer.read().decode()
