@@ -39,6 +39,11 @@ struct notice_token {
 #define TOKEN_GUARANTEED 8u /* CPD or PDB */
 #define TOKEN_SWAPPED    16u
 #define TOKEN_VIDEO      32u /* the VAST impression bills */
+#define TOKEN_IN_TARGET  64u /* the person is in the brand's target audience: for reach in TA */
+/* How many exposures the person had before this one in the widest cap's window, for the frequency
+ * distribution: 0..255 in the upper half of the flags. */
+#define TOKEN_SEEN(count)    ((unsigned)((count) > 255 ? 255 : (count)) << 8)
+#define TOKEN_SEEN_OF(flags) ((unsigned)(flags) >> 8)
 
 #define TOKEN_MAX_TEXT 352
 
