@@ -38,57 +38,53 @@ static void *push(struct decoder *d, void *list, size_t size, uint32_t max)
 
 /* --- scalars ------------------------------------------------------------------------------- */
 
-/* A text or a number as written; false (and the value consumed) when it is neither or empty. */
-static bool read_text(struct decoder *d, struct str *text)
+/* A text or a number as written. ptr is NULL, and the value consumed, when it is neither or empty.
+ * By value all the way: see json_take_string. */
+static struct str take_text(struct decoder *d)
 {
     enum json_type type = json_peek(&d->r);
-    if (type == JSON_STRING) {
-        if (!json_read_string(&d->r, text)) {
-            return false;
-        }
-        if (UNLIKELY(text->len > BIDREQ_MAX_TEXT)) {
+    if (LIKELY(type == JSON_STRING)) {
+        struct str text = json_take_string(&d->r);
+        if (UNLIKELY(text.len > BIDREQ_MAX_TEXT)) {
             d->too_large = true;
-            return false;
+            return STR_NONE;
         }
-        return text->len != 0;
+        return text.len ? text : STR_NONE;
     }
     if (type == JSON_NUMBER) {
-        return json_read_number(&d->r, text);
+        return json_take_number(&d->r);
     }
     json_skip(&d->r);
-    return false;
+    return STR_NONE;
 }
 
-/* The text of a number: a number, a string that holds one, or a boolean as 1 or 0. */
-static bool read_number(struct decoder *d, struct str *number)
+/* The text of a number: a number, a string that holds one, or a boolean as 1 or 0. ptr is NULL,
+ * and the value consumed, when it is none of these. */
+static struct str take_number(struct decoder *d)
 {
     enum json_type type = json_peek(&d->r);
     if (LIKELY(type == JSON_NUMBER)) {
-        return json_read_number(&d->r, number);
+        return json_take_number(&d->r);
     }
     if (type == JSON_BOOL) {
         bool yes;
         if (!json_read_bool(&d->r, &yes)) {
-            return false;
+            return STR_NONE;
         }
-        *number = yes ? STR("1") : STR("0");
-        return true;
+        return yes ? STR("1") : STR("0");
     }
     if (type == JSON_STRING) {
-        if (!json_read_string(&d->r, number)) {
-            return false;
-        }
-        *number = str_trim(*number);
-        return json_number_valid(*number);
+        struct str text = str_trim(json_take_string(&d->r));
+        return json_number_valid(text) ? text : STR_NONE;
     }
     json_skip(&d->r);
-    return false;
+    return STR_NONE;
 }
 
 static void decode_number(struct decoder *d, enum field_kind kind, void *to)
 {
-    struct str number;
-    if (!read_number(d, &number)) {
+    struct str number = take_number(d);
+    if (!number.ptr) {
         return;
     }
     if (kind == FIELD_PRICE || kind == FIELD_DEGREES) {
@@ -116,33 +112,26 @@ static void decode_number(struct decoder *d, enum field_kind kind, void *to)
 
 static void append_text(struct decoder *d, struct str_list *list)
 {
-    struct str text;
-    if (read_text(d, &text)) {
-        struct str *item = push(d, list, sizeof(*item), BIDREQ_MAX_LIST);
-        if (item) {
-            *item = text;
-        }
+    struct str text = take_text(d);
+    struct str *item = text.ptr ? push(d, list, sizeof(*item), BIDREQ_MAX_LIST) : NULL;
+    if (item) {
+        *item = text;
     }
 }
 
 static void append_int(struct decoder *d, struct int_list *list)
 {
-    struct str number;
-    if (read_number(d, &number)) {
-        int32_t *item = push(d, list, sizeof(*item), BIDREQ_MAX_LIST);
-        if (item) {
-            *item = json_number_to_i32(number);
-        }
+    struct str number = take_number(d);
+    int32_t *item = number.ptr ? push(d, list, sizeof(*item), BIDREQ_MAX_LIST) : NULL;
+    if (item) {
+        *item = json_number_to_i32(number);
     }
 }
 
 /* One text, split at commas. */
 static void append_keywords(struct decoder *d, struct str_list *list)
 {
-    struct str text;
-    if (!read_text(d, &text)) {
-        return;
-    }
+    struct str text = take_text(d);
     while (text.len) {
         struct str word = str_trim(str_cut(&text, ','));
         struct str *item = word.len ? push(d, list, sizeof(*item), BIDREQ_MAX_LIST) : NULL;
@@ -239,35 +228,40 @@ static void decode_asset_part(struct decoder *d, const struct field *field,
     }
 }
 
-/* native.request: an object, or a text that holds one. Whatever is wrong inside makes this native
- * offer malformed, not the request. */
-static void decode_markup(struct decoder *d, struct openrtb_native *native)
+/* Markup as a text. Whatever is wrong inside makes this native offer malformed, not the request. */
+bool openrtb_markup_decode(struct str text, struct arena *arena, struct openrtb_native *native)
 {
+    struct decoder d = {.arena = arena};
     struct openrtb_markup markup = {.root = NULL};
-    bool too_large = d->too_large;
-    struct str text;
-    bool usable = false;
-    d->too_large = false;
-    if (json_peek(&d->r) == JSON_OBJECT) {
-        decode_object(d, &openrtb_markup_table, &markup);
-        usable = !d->too_large;
-    } else if (json_peek(&d->r) != JSON_STRING) {
-        json_skip(&d->r);
-    } else if (json_read_string(&d->r, &text)) {
-        struct json_reader outer = d->r;
-        json_reader_init(&d->r, text, d->arena, BIDREQ_MAX_DEPTH);
-        if (json_peek(&d->r) == JSON_OBJECT) {
-            decode_object(d, &openrtb_markup_table, &markup);
-            usable = json_finish(&d->r) && !d->too_large;
-        }
-        enum json_error error = d->r.error;
-        d->r = outer;
-        if (error == JSON_ERROR_MEMORY) {
-            json_fail(&d->r, error);
+    json_reader_init(&d.r, text, arena, BIDREQ_MAX_DEPTH);
+    if (json_peek(&d.r) == JSON_OBJECT) {
+        decode_object(&d, &openrtb_markup_table, &markup);
+        if (json_finish(&d.r) && !d.too_large) {
+            openrtb_native_adopt(native, &markup);
         }
     }
-    d->too_large = too_large;
-    openrtb_native_adopt(native, usable ? &markup : NULL);
+    return d.r.error != JSON_ERROR_MEMORY;
+}
+
+/* native.request: an object, or a text that holds one. */
+static void decode_markup(struct decoder *d, struct openrtb_native *native)
+{
+    enum json_type type = json_peek(&d->r);
+    struct str text;
+    if (type == JSON_STRING) {
+        if (json_read_string(&d->r, &text) && !openrtb_markup_decode(text, d->arena, native)) {
+            json_fail(&d->r, JSON_ERROR_MEMORY);
+        }
+    } else if (type == JSON_OBJECT) {
+        struct openrtb_markup markup = {.root = NULL};
+        bool too_large = d->too_large;
+        d->too_large = false;
+        decode_object(d, &openrtb_markup_table, &markup);
+        openrtb_native_adopt(native, d->too_large ? NULL : &markup);
+        d->too_large = too_large;
+    } else {
+        json_skip(&d->r);
+    }
 }
 
 /* --- ext scalars --------------------------------------------------------------------------- */
@@ -288,7 +282,7 @@ static bool has_ext(const struct bid_request *request, struct str prefix, struct
 static void keep_scalar(struct decoder *d, struct str prefix, struct str key)
 {
     const char *before = d->r.at;
-    struct str value;
+    struct str value = STR_NONE;
     bool yes;
     enum json_type type = json_peek(&d->r);
     if (d->request->ext.count == BIDREQ_MAX_EXT || has_ext(d->request, prefix, key)) {
@@ -296,11 +290,16 @@ static void keep_scalar(struct decoder *d, struct str prefix, struct str key)
     }
     if (type == JSON_BOOL && json_read_bool(&d->r, &yes)) {
         value = yes ? STR("true") : STR("false");
-    } else if ((type != JSON_STRING && type != JSON_NUMBER) || !read_text(d, &value)) {
-        d->r.at = d->r.error ? d->r.at : before;
+    } else if (type == JSON_STRING || type == JSON_NUMBER) {
+        value = take_text(d);
+    }
+    if (d->r.error) {
         return;
     }
     d->r.at = before;
+    if (!value.ptr) {
+        return;
+    }
     char *path = arena_alloc(d->arena, prefix.len + key.len);
     struct bidreq_ext *item =
         path ? push(d, &d->request->ext, sizeof(*item), BIDREQ_MAX_EXT) : NULL;
@@ -321,7 +320,8 @@ static void decode_field(struct decoder *d, const struct field *field, void *to)
     struct str text;
     switch (field->kind) {
     case FIELD_TEXT:
-        if (read_text(d, &text)) {
+        text = take_text(d);
+        if (LIKELY(text.ptr)) {
             *(struct str *)to = text;
         }
         break;
@@ -370,12 +370,11 @@ static void decode_field(struct decoder *d, const struct field *field, void *to)
 static void decode_object(struct decoder *d, const struct field_table *table, void *base)
 {
     uint64_t seen = 0;
-    struct str key;
     if (table->enter) {
         table->enter(base);
     }
     json_object_begin(&d->r);
-    while (json_object_next(&d->r, &key)) {
+    for (struct str key; (key = json_take_key(&d->r)).ptr;) {
         if (UNLIKELY(table->scalars.len)) {
             keep_scalar(d, table->scalars, key);
         }
@@ -407,10 +406,6 @@ enum bidreq_reject openrtb_json_decode(struct str body, struct arena *arena,
 {
     struct openrtb_wire wire;
     openrtb_wire_init(&wire, arena);
-    *request = wire.request;
-    if (UNLIKELY(body.len <= 16 && openrtb_is_ping(body))) {
-        return BIDREQ_PING;
-    }
     struct decoder d = {.arena = arena, .request = &wire.request};
     json_reader_init(&d.r, body, arena, BIDREQ_MAX_DEPTH);
     bool object = json_peek(&d.r) == JSON_OBJECT;
@@ -419,14 +414,19 @@ enum bidreq_reject openrtb_json_decode(struct str body, struct arena *arena,
     } else {
         json_skip(&d.r);
     }
-    if (!json_finish(&d.r)) {
-        return reject_of(d.r.error);
+    enum bidreq_reject reject = BIDREQ_OK;
+    if (UNLIKELY(!json_finish(&d.r))) {
+        reject = reject_of(d.r.error);
+    } else if (UNLIKELY(!wire.request.id.len && openrtb_is_ping(body))) {
+        reject = BIDREQ_PING;
+    } else if (UNLIKELY(!object)) {
+        reject = BIDREQ_NOT_OBJECT;
+    } else if (UNLIKELY(d.too_large)) {
+        reject = BIDREQ_TOO_LARGE;
     }
-    if (!object) {
-        return BIDREQ_NOT_OBJECT;
-    }
-    if (d.too_large) {
-        return BIDREQ_TOO_LARGE;
+    if (UNLIKELY(reject)) {
+        *request = wire.request; /* as far as it was read: its id may serve a message */
+        return reject;
     }
     return openrtb_wire_finish(&wire, request);
 }

@@ -73,6 +73,11 @@ void openrtb_asset_adopt(struct bidreq_asset *asset, const struct bidreq_asset *
 /* Chooses between the markup and its root. NULL: nothing usable was sent. */
 void openrtb_native_adopt(struct openrtb_native *to, const struct openrtb_markup *markup);
 
+/* native.request as a JSON text into *native. False only when the arena is full; text that is no
+ * usable markup leaves native malformed. */
+bool openrtb_markup_decode(struct str text, struct arena *arena, struct openrtb_native *native)
+    __attribute__((warn_unused_result));
+
 enum openrtb_push { OPENRTB_PUSHED, OPENRTB_FULL, OPENRTB_NO_MEMORY };
 
 /* One more zeroed item of size bytes on a {items, count} list, at *item. FULL at max items. The

@@ -3,6 +3,7 @@
 #include "bidder/base/json.h"
 
 #include "bidder/base/bug.h"
+#include "bidder/base/utf8.h"
 
 #if defined(__SSE2__)
 #include <emmintrin.h>
@@ -153,32 +154,6 @@ bool json_array_next(struct json_reader *r)
     return json_peek(r) == JSON_INVALID ? fail_unexpected(r) : true;
 }
 
-bool json_object_next_at(struct json_reader *r, struct str *key, size_t *offset)
-{
-    if (!container_next(r, '}')) {
-        return false;
-    }
-    if (UNLIKELY(r->at == r->end || *r->at != '"')) {
-        return fail_unexpected(r);
-    }
-    *offset = (size_t)(r->at - r->begin);
-    if (UNLIKELY(!json_read_string(r, key))) {
-        return false;
-    }
-    skip_space(r);
-    if (UNLIKELY(r->at == r->end || *r->at != ':')) {
-        return fail_unexpected(r);
-    }
-    r->at++;
-    return true;
-}
-
-bool json_object_next(struct json_reader *r, struct str *key)
-{
-    size_t offset;
-    return json_object_next_at(r, key, &offset);
-}
-
 /* --- strings ------------------------------------------------------------------------------- */
 
 /* The first byte from at on that is not plain printable ASCII: a quote, a backslash, a control
@@ -217,34 +192,6 @@ static inline const char *find_special(const char *at, const char *end)
         at++;
     }
     return at;
-}
-
-/* Length of the UTF-8 sequence at `at` that starts with a byte above 0x7f; 0 when it is none
- * (Unicode 15, table 3-7). */
-static size_t utf8_length(const char *at, const char *end)
-{
-    const unsigned char *s = (const unsigned char *)at;
-    size_t have = (size_t)(end - at);
-#define TAIL(byte) (((byte)&0xc0) == 0x80)
-    if (s[0] >= 0xc2 && s[0] <= 0xdf) {
-        return have >= 2 && TAIL(s[1]) ? 2 : 0;
-    }
-    if (s[0] >= 0xe0 && s[0] <= 0xef) {
-        if (have < 3 || !TAIL(s[1]) || !TAIL(s[2]) || (s[0] == 0xe0 && s[1] < 0xa0) ||
-            (s[0] == 0xed && s[1] > 0x9f)) {
-            return 0;
-        }
-        return 3;
-    }
-    if (s[0] >= 0xf0 && s[0] <= 0xf4) {
-        if (have < 4 || !TAIL(s[1]) || !TAIL(s[2]) || !TAIL(s[3]) ||
-            (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f)) {
-            return 0;
-        }
-        return 4;
-    }
-#undef TAIL
-    return 0;
 }
 
 /* The four hex digits at `at`, or -1. */
@@ -314,11 +261,12 @@ static char *put_utf8(char *to, uint32_t c)
 }
 
 /* Unescapes a checked string into the arena; it never gets longer. */
-static bool unescape(struct json_reader *r, struct str raw, struct str *value)
+static __attribute__((noinline)) struct str unescape(struct json_reader *r, struct str raw)
 {
     char *out = r->arena ? arena_alloc(r->arena, raw.len) : NULL;
     if (!out) {
-        return fail_at(r, raw.ptr, JSON_ERROR_MEMORY);
+        fail_at(r, raw.ptr, JSON_ERROR_MEMORY);
+        return STR_NONE;
     }
     char *to = out;
     const char *at = raw.ptr, *end = raw.ptr + raw.len;
@@ -345,63 +293,125 @@ static bool unescape(struct json_reader *r, struct str raw, struct str *value)
         }
         to = put_utf8(to, c);
     }
-    *value = (struct str){.ptr = out, .len = (size_t)(to - out)};
-    return true;
+    return (struct str){.ptr = out, .len = (size_t)(to - out)};
 }
 
-/* Consumes the string whose quote stands at r->at, checked. *raw is what stands between the
- * quotes. */
-static inline bool scan_string(struct json_reader *r, struct str *raw, bool *escaped)
+/* Steps over what find_special stopped at, unless it is the closing quote. NULL: error set. */
+static __attribute__((noinline)) const char *step_special(struct json_reader *r, const char *at,
+                                                          bool *escaped)
+{
+    size_t length;
+    if (at == r->end) {
+        fail_at(r, at, JSON_ERROR_END);
+        return NULL;
+    }
+    if (*at == '\\') {
+        *escaped = true;
+        length = check_escape(r, at);
+        return length ? at + length : NULL;
+    }
+    if ((unsigned char)*at < 0x20) {
+        fail_at(r, at, JSON_ERROR_CONTROL);
+        return NULL;
+    }
+    length = utf8_length(at, r->end);
+    if (!length) {
+        fail_at(r, at, JSON_ERROR_UTF8);
+    }
+    return length ? at + length : NULL;
+}
+
+/* Consumes the string whose quote stands at r->at, checked. Returns what stands between the
+ * quotes; ptr is NULL on errors. */
+static inline __attribute__((always_inline)) struct str scan_string(struct json_reader *r,
+                                                                    bool *escaped)
 {
     const char *start = r->at + 1;
-    const char *at = start;
+    const char *at = find_special(start, r->end);
     *escaped = false;
-    for (;;) {
+    while (UNLIKELY(at == r->end || *at != '"')) {
+        at = step_special(r, at, escaped);
+        if (UNLIKELY(!at)) {
+            return STR_NONE;
+        }
         at = find_special(at, r->end);
-        if (UNLIKELY(at == r->end)) {
-            return fail_at(r, at, JSON_ERROR_END);
-        }
-        if (LIKELY(*at == '"')) {
-            break;
-        }
-        size_t length;
-        if (*at == '\\') {
-            *escaped = true;
-            length = check_escape(r, at);
-            if (!length) {
-                return false;
-            }
-        } else if ((unsigned char)*at < 0x20) {
-            return fail_at(r, at, JSON_ERROR_CONTROL);
-        } else {
-            length = utf8_length(at, r->end);
-            if (!length) {
-                return fail_at(r, at, JSON_ERROR_UTF8);
-            }
-        }
-        at += length;
     }
-    *raw = (struct str){.ptr = start, .len = (size_t)(at - start)};
     r->at = at + 1;
-    return true;
+    return (struct str){.ptr = start, .len = (size_t)(at - start)};
+}
+
+/* The string at r->at, which is a quote. */
+static inline __attribute__((always_inline)) struct str take_string_here(struct json_reader *r)
+{
+    bool escaped;
+    struct str raw = scan_string(r, &escaped);
+    return UNLIKELY(escaped) && raw.ptr ? unescape(r, raw) : raw;
+}
+
+struct str json_take_string(struct json_reader *r)
+{
+    skip_space(r);
+    if (UNLIKELY(r->at == r->end || *r->at != '"')) {
+        fail_type(r);
+        return STR_NONE;
+    }
+    return take_string_here(r);
 }
 
 bool json_read_string(struct json_reader *r, struct str *value)
 {
-    skip_space(r);
-    if (UNLIKELY(r->at == r->end || *r->at != '"')) {
-        return fail_type(r);
+    struct str text = json_take_string(r);
+    if (text.ptr) {
+        *value = text;
     }
-    struct str raw;
-    bool escaped;
-    if (UNLIKELY(!scan_string(r, &raw, &escaped))) {
+    return text.ptr != NULL;
+}
+
+/* --- keys ---------------------------------------------------------------------------------- */
+
+/* Behind a key: its colon. */
+static inline bool take_colon(struct json_reader *r)
+{
+    skip_space(r);
+    if (UNLIKELY(r->at == r->end || *r->at != ':')) {
+        return fail_unexpected(r);
+    }
+    r->at++;
+    return true;
+}
+
+/* Before a member: true when its key's quote stands at r->at. */
+static inline bool next_key(struct json_reader *r)
+{
+    if (!container_next(r, '}')) {
         return false;
     }
-    if (UNLIKELY(escaped)) {
-        return unescape(r, raw, value);
+    return LIKELY(r->at != r->end && *r->at == '"') ? true : fail_unexpected(r);
+}
+
+struct str json_take_key(struct json_reader *r)
+{
+    if (!next_key(r)) {
+        return STR_NONE;
     }
-    *value = raw;
-    return true;
+    struct str key = take_string_here(r);
+    return LIKELY(key.ptr && take_colon(r)) ? key : STR_NONE;
+}
+
+bool json_object_next_at(struct json_reader *r, struct str *key, size_t *offset)
+{
+    if (!next_key(r)) {
+        return false;
+    }
+    *offset = (size_t)(r->at - r->begin);
+    *key = take_string_here(r);
+    return key->ptr && take_colon(r);
+}
+
+bool json_object_next(struct json_reader *r, struct str *key)
+{
+    *key = json_take_key(r);
+    return key->ptr != NULL;
 }
 
 /* --- numbers, literals --------------------------------------------------------------------- */
@@ -451,19 +461,27 @@ bool json_number_valid(struct str text)
     return text.len && number_end(text.ptr, text.ptr + text.len) == text.ptr + text.len;
 }
 
-bool json_read_number(struct json_reader *r, struct str *text)
+struct str json_take_number(struct json_reader *r)
 {
     skip_space(r);
     if (UNLIKELY(r->at == r->end || (*r->at != '-' && (unsigned)(*r->at - '0') > 9))) {
-        return fail_type(r);
+        fail_type(r);
+        return STR_NONE;
     }
-    const char *end = number_end(r->at, r->end);
+    const char *start = r->at;
+    const char *end = number_end(start, r->end);
     if (UNLIKELY(!end)) {
-        return fail_at(r, r->at, JSON_ERROR_NUMBER);
+        fail_at(r, start, JSON_ERROR_NUMBER);
+        return STR_NONE;
     }
-    *text = (struct str){.ptr = r->at, .len = (size_t)(end - r->at)};
     r->at = end;
-    return true;
+    return (struct str){.ptr = start, .len = (size_t)(end - start)};
+}
+
+bool json_read_number(struct json_reader *r, struct str *text)
+{
+    *text = json_take_number(r);
+    return text->ptr != NULL;
 }
 
 static bool read_literal(struct json_reader *r, struct str word)
@@ -498,29 +516,13 @@ bool json_read_null(struct json_reader *r)
 /* A member's key, for which nobody asks: not unescaped. */
 static bool skip_key(struct json_reader *r)
 {
-    if (!container_next(r, '}')) {
-        return false;
-    }
-    struct str raw;
     bool escaped;
-    if (r->at == r->end || *r->at != '"') {
-        return fail_unexpected(r);
-    }
-    if (!scan_string(r, &raw, &escaped)) {
-        return false;
-    }
-    skip_space(r);
-    if (r->at == r->end || *r->at != ':') {
-        return fail_unexpected(r);
-    }
-    r->at++;
-    return true;
+    return next_key(r) && scan_string(r, &escaped).ptr && take_colon(r);
 }
 
 /* Recursion is bounded by max_depth. */
 bool json_skip(struct json_reader *r)
 {
-    struct str raw;
     bool ignored;
     switch (json_peek(r)) {
     case JSON_OBJECT:
@@ -536,10 +538,10 @@ bool json_skip(struct json_reader *r)
         }
         break;
     case JSON_STRING:
-        scan_string(r, &raw, &ignored);
+        scan_string(r, &ignored);
         break;
     case JSON_NUMBER:
-        json_read_number(r, &raw);
+        json_take_number(r);
         break;
     case JSON_BOOL:
         json_read_bool(r, &ignored);

@@ -92,6 +92,12 @@ bool json_read_null(struct json_reader *r);
 /* Consumes one value of any type, fully checked. */
 bool json_skip(struct json_reader *r);
 
+/* The same by value, ptr NULL for false: for the request path, where a view that goes through
+ * memory in two halves and is copied as a whole costs a stalled load. */
+struct str json_take_key(struct json_reader *r);
+struct str json_take_string(struct json_reader *r);
+struct str json_take_number(struct json_reader *r);
+
 /* Only white space may be left. Says whether the whole text was valid. */
 bool json_finish(struct json_reader *r);
 
