@@ -1,4 +1,5 @@
-/* Bids in a response are read with json_walk: one element number per bid object. A winner's nurl,
+/* Bids are read from JSON with json_walk, one element number per bid object, or from protobuf by
+ * IAB's field numbers. A winner's nurl,
  * burl and impression urls become GET requests in a ring of bytes, in the order they are due (the
  * delay is the same for all).
  *
@@ -10,6 +11,7 @@
 #include <sys/mman.h>
 
 #include "bench/load/json_walk.h"
+#include "bench/load/pb.h"
 #include "bidder/base/bug.h"
 
 #define SKIP    UINT32_MAX
@@ -35,6 +37,7 @@ struct bid {
 struct reading {
     struct notice_queue *queue;
     int64_t now_ns;
+    bool is_json; /* texts are escaped */
     struct str auction_id;
     struct str currency;
     struct bid bid;
@@ -252,9 +255,12 @@ static bool queue_url(struct reading *reading, struct str url, enum notice_kind 
     return true;
 }
 
-static bool queue_escaped(struct reading *reading, struct str url, enum notice_kind kind)
+static bool queue_wire_url(struct reading *reading, struct str url, enum notice_kind kind)
 {
-    return url.len && queue_url(reading, unescape(&reading->queue->url, url), kind);
+    if (reading->is_json && url.len) {
+        url = unescape(&reading->queue->url, url);
+    }
+    return url.len && queue_url(reading, url, kind);
 }
 
 /* --- impression urls in the markup --- */
@@ -293,13 +299,17 @@ static void on_native_scalar(void *context, const struct json_scalar *scalar)
          json_path_is(scalar, "native.eventtrackers.[].url") ||
          json_path_is(scalar, "imptrackers.[]") || json_path_is(scalar, "native.imptrackers.[]"));
     if (is_tracker) {
-        native->any |= queue_escaped(native->reading, scalar->value, NOTICE_IMPRESSION);
+        native->any |=
+            queue_url(native->reading, unescape(&native->reading->queue->url, scalar->value),
+                      NOTICE_IMPRESSION);
     }
 }
 
-static bool queue_impressions(struct reading *reading, struct str escaped)
+static bool queue_impressions(struct reading *reading, struct str adm)
 {
-    struct str adm = unescape(&reading->queue->text, escaped);
+    if (reading->is_json) {
+        adm = unescape(&reading->queue->text, adm);
+    }
     struct str found, inner;
     size_t at = 0;
     bool any = false;
@@ -333,13 +343,13 @@ static void end_bid(struct reading *reading)
     queue->counts.bids++;
     if (prng_unit(&queue->prng) >= queue->win_rate) {
         if (queue->loss) {
-            (void)queue_escaped(reading, bid->lurl, NOTICE_LOSS);
+            (void)queue_wire_url(reading, bid->lurl, NOTICE_LOSS);
         }
         return;
     }
     queue->counts.wins++;
-    bool any = queue_escaped(reading, bid->nurl, NOTICE_WIN);
-    any |= queue_escaped(reading, bid->burl, NOTICE_BILLING);
+    bool any = queue_wire_url(reading, bid->nurl, NOTICE_WIN);
+    any |= queue_wire_url(reading, bid->burl, NOTICE_BILLING);
     any |= queue_impressions(reading, bid->adm);
     queue->counts.no_url += !any;
 }
@@ -383,12 +393,88 @@ static void on_scalar(void *context, const struct json_scalar *scalar)
     }
 }
 
+/* Prices on the protobuf wire are doubles; the nearest micro is what was meant. */
+static int64_t micros_of_double(struct str bytes)
+{
+    double price = 0;
+    if (bytes.len == sizeof(price)) {
+        memcpy(&price, bytes.ptr, sizeof(price));
+    }
+    return price > 0 && price < 1e6 ? (int64_t)(price * 1e6 + 0.5) : 0;
+}
+
+static bool read_bid(struct reading *reading, struct str message)
+{
+    struct bid *bid = &reading->bid;
+    struct pb_field field;
+    *bid = (struct bid){0};
+    while (message.len) {
+        if (!pb_next(&message, &field)) {
+            return false;
+        }
+        switch (field.number) {
+        case 1:
+            bid->id = field.bytes;
+            break;
+        case 2:
+            bid->impid = field.bytes;
+            break;
+        case 3:
+            bid->price_micros = micros_of_double(field.bytes);
+            break;
+        case 5:
+            bid->nurl = field.bytes;
+            break;
+        case 6:
+            bid->adm = field.bytes;
+            break;
+        case 22:
+            bid->burl = field.bytes;
+            break;
+        case 23:
+            bid->lurl = field.bytes;
+            break;
+        default:
+            break;
+        }
+    }
+    end_bid(reading);
+    return true;
+}
+
+static bool read_protobuf(struct reading *reading, struct str body)
+{
+    struct pb_field top, inner;
+    for (struct str rest = body; rest.len;) { /* the currency stands behind the bids */
+        if (!pb_next(&rest, &top)) {
+            return false;
+        }
+        if (top.number == 1) {
+            reading->auction_id = top.bytes;
+        } else if (top.number == 4) {
+            reading->currency = top.bytes;
+        }
+    }
+    while (body.len && pb_next(&body, &top)) {
+        struct str seat = top.bytes;
+        while (top.number == 2 && seat.len) {
+            if (!pb_next(&seat, &inner) || (inner.number == 1 && !read_bid(reading, inner.bytes))) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
 void notice_queue_take(struct notice_queue *queue, struct str body, int64_t now_ns)
 {
     struct reading reading = {.queue = queue, .now_ns = now_ns, .currency = STR("USD")};
-    if (!json_walk(body, on_scalar, &reading)) {
+    reading.is_json = !body.len || body.ptr[0] != 0x0a;
+    bool is_read =
+        reading.is_json ? json_walk(body, on_scalar, &reading) : read_protobuf(&reading, body);
+    if (!is_read) {
         queue->counts.unreadable++;
-        return;
+    } else if (reading.is_json) {
+        end_bid(&reading);
     }
-    end_bid(&reading);
 }

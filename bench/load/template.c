@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "bench/load/json_walk.h"
+#include "bench/load/pb.h"
 #include "bidder/base/buf.h"
 #include "bidder/base/bug.h"
 #include "bidder/base/prng.h"
@@ -100,56 +101,27 @@ static void on_json_scalar(void *context, const struct json_scalar *scalar)
     }
 }
 
-/* One field of a protobuf message; bytes is empty unless it has the length-delimited wire type. */
-static bool pb_next(struct str *rest, unsigned *number, struct str *bytes)
-{
-    uint64_t value[2] = {0, 0};
-    *bytes = STR_NONE;
-    unsigned wire = 2;
-    for (unsigned part = 0; part < 2 && (part == 0 || wire == 2 || wire == 0); part++) {
-        unsigned shift = 0;
-        do {
-            if (!rest->len || shift > 63) {
-                return false;
-            }
-            value[part] |= (uint64_t)(*rest->ptr & 0x7f) << shift;
-            shift += 7;
-            rest->len--;
-        } while (*rest->ptr++ & 0x80);
-        wire = value[0] & 7;
-    }
-    size_t skip = wire == 2 ? value[1] : wire == 1 ? 8 : wire == 5 ? 4 : 0;
-    if (skip > rest->len || wire == 3 || wire == 4 || wire > 5) {
-        return false;
-    }
-    *number = (unsigned)(value[0] >> 3);
-    if (wire == 2) {
-        *bytes = (struct str){.ptr = rest->ptr, .len = skip};
-    }
-    rest->ptr += skip;
-    rest->len -= skip;
-    return true;
-}
-
 static bool find_in_protobuf(struct found *found)
 {
-    struct str rest = found->body, part, value;
-    unsigned message, number;
+    struct str rest = found->body;
+    struct pb_field outer, inner;
     while (rest.len) {
-        if (!pb_next(&rest, &message, &part)) {
+        if (!pb_next(&rest, &outer)) {
             return false;
         }
-        if (message == 1) {
-            found_add(found, part, FIELD_REQUEST);
+        if (outer.number == 1) {
+            found_add(found, outer.bytes, FIELD_REQUEST);
         }
-        while ((message == 5 || message == 6) && part.len) {
-            if (!pb_next(&part, &number, &value)) {
+        struct str message = outer.bytes;
+        while ((outer.number == 5 || outer.number == 6) && message.len) {
+            if (!pb_next(&message, &inner)) {
                 return false;
             }
             for (size_t i = 0; i < COUNT_OF(id_fields); i++) {
-                bool is_it = id_fields[i].message == message && id_fields[i].number == number;
-                if (is_it && (id_fields[i].field != FIELD_IP || value.len == IP_WIDTH)) {
-                    found_add(found, value, id_fields[i].field);
+                bool is_it =
+                    id_fields[i].message == outer.number && id_fields[i].number == inner.number;
+                if (is_it && (id_fields[i].field != FIELD_IP || inner.bytes.len == IP_WIDTH)) {
+                    found_add(found, inner.bytes, id_fields[i].field);
                 }
             }
         }

@@ -335,6 +335,47 @@ TEST(notices_of_winners)
     notice_queue_deinit(&queue);
 }
 
+TEST(notices_in_protobuf)
+{
+    /* id(1) "r"; seatbid(2){ bid(1){ id, impid, price 2.5, nurl, adm, burl(22) } }; cur(4) "CNY" */
+    static const char bid[] = "\x0a\x01"
+                              "b"
+                              "\x12\x01"
+                              "i"
+                              "\x19\x00\x00\x00\x00\x00\x00\x04\x40"
+                              "\x2a\x1b"
+                              "http://x/w?${AUCTION_PRICE}"
+                              "\xb2\x01\x1e"
+                              "http://x/b?${AUCTION_CURRENCY}";
+    char body[256], *at = body;
+    size_t bid_len = sizeof(bid) - 1;
+    at += snprintf(at, 8, "\x0a\x01r\x12");
+    *at++ = (char)(bid_len + 2);
+    *at++ = 0x0a;
+    *at++ = (char)bid_len;
+    memcpy(at, bid, bid_len);
+    at += bid_len;
+    memcpy(at,
+           "\x22\x03"
+           "CNY",
+           5);
+    size_t len = (size_t)(at + 5 - body);
+    struct notice_queue queue = new_queue(1, 1 << 20);
+    notice_queue_take(&queue, (struct str){.ptr = body, .len = len}, 100);
+    CHECK_INT(queue.counts.bids, 1);
+    check_next(&queue, "GET /w?2 HTTP/1.1\r\nHost: x\r\n\r\n");
+    check_next(&queue, "GET /b?CNY HTTP/1.1\r\nHost: x\r\n\r\n");
+    for (size_t cut = 4; cut < len - 5; cut++) {
+        char *exact = malloc(cut);
+        memcpy(exact, body, cut);
+        notice_queue_take(&queue, (struct str){.ptr = exact, .len = cut}, 100);
+        free(exact);
+    }
+    CHECK_INT(queue.counts.bids, 1);
+    CHECK_INT(queue.counts.unreadable, len - 9);
+    notice_queue_deinit(&queue);
+}
+
 TEST(notices_of_losers)
 {
     struct notice_queue queue = new_queue(0, 1 << 20);
