@@ -94,6 +94,11 @@ const struct catalog *auction_desk_catalog(const struct auction_desk *desk)
     return desk->catalog;
 }
 
+void auction_desk_set_model(struct auction_desk *desk, const struct predict_model *model)
+{
+    desk->model = model;
+}
+
 uint32_t auction_desk_running(const struct auction_desk *desk)
 {
     return desk->running;
@@ -450,12 +455,25 @@ enum no_bid_reason auction_reason_of_select(enum select_miss miss)
     return reasons[miss];
 }
 
-int64_t auction_line_price(const struct auction *auction, const struct bidreq_imp *imp,
+int64_t auction_line_price(struct auction *auction, const struct bidreq_imp *imp,
                            const struct catalog_line *line)
 {
-    (void)auction;
-    (void)imp;
-    return line->bid_cpm_micros;
+    const struct predict_model *model = auction->desk->model;
+    if (line->goal == GOAL_NONE || !model || !line->creative_count) {
+        return line->bid_cpm_micros;
+    }
+    const struct catalog *catalog = auction->catalog;
+    if (!auction->features_ready) {
+        predict_prepare(&auction->features, catalog->exchanges[auction->exchange].id,
+                        &auction->request, tz_hour_of_week(&catalog->tz, auction->now_s));
+        auction->features_ready = true;
+    }
+    int64_t rate_ppb = predict_rate_ppb(
+        model, line->goal == GOAL_CPC ? PREDICT_CLICK : PREDICT_ACTION, &auction->features, imp,
+        line->id, catalog->creatives[line->creatives[0].creative].id);
+    int64_t cpm_micros = predict_cpm_micros(line->goal_micros, rate_ppb);
+    bool limited = line->bid_cpm_micros && cpm_micros > line->bid_cpm_micros;
+    return limited ? line->bid_cpm_micros : cpm_micros;
 }
 
 /* CPD and PDB are paced by their deals; everything else takes part in a share of the requests. */
@@ -686,6 +704,7 @@ struct auction *auction_borrow(struct auction_desk *desk)
         auction->catalog = catalog_retain(desk->catalog);
         auction->reason = NO_BID_NONE;
         auction->test = false;
+        auction->features_ready = false;
         auction->reservations_pending = 0;
         auction->request = (struct bid_request){0};
         auction->decisions = NULL;

@@ -60,10 +60,29 @@ static bool wants_vast_3(const struct catalog_exchange *exchange, const struct b
            !has_int(&av->protocols, 11) && !has_int(&av->protocols, 13);
 }
 
+/* For the reports: was the person in the brand's target audience, and how often had it been seen?
+ */
+static unsigned audience_flags(const struct auction *auction, const struct catalog_line *line)
+{
+    const struct catalog *catalog = auction->catalog;
+    const struct freq_view *view = auction->view;
+    uint32_t audience = catalog->brands[line->brand].audience;
+    unsigned flags = 0;
+    if (audience != CATALOG_NONE &&
+        audience_expr_matches(catalog, &catalog->audiences[audience].expr, view->segments,
+                              view->segment_count)) {
+        flags |= TOKEN_IN_TARGET;
+    }
+    if (view->outcome == FREQ_KNOWN) {
+        flags |= TOKEN_SEEN(freq_widest_count(&catalog->book, view, line->caps, auction->now_s));
+    }
+    return flags;
+}
+
 static uint16_t token_flags(const struct auction *auction, const struct decision *decision,
                             const struct catalog_creative *creative)
 {
-    unsigned flags = 0;
+    unsigned flags = audience_flags(auction, &auction->catalog->lines[decision->line]);
     flags |= auction->test ? TOKEN_TEST : 0;
     flags |= decision->forced ? TOKEN_FORCED : 0;
     flags |= decision->uncapped ? TOKEN_UNCAPPED : 0;
@@ -83,15 +102,15 @@ static void write_token(const struct auction *auction, const struct decision *de
     struct notice_token token = {
         .auction = auction->id,
         .imp_hash = (uint16_t)hash_str(decision->imp->id),
-        .exchange_ref = cap_ref32(catalog->exchanges[auction->exchange].id),
+        .exchange_ref = catalog->exchanges[auction->exchange].ref,
         .line_ref = line->ref,
-        .deal_ref = offer->deal == CATALOG_NONE ? 0 : cap_ref32(catalog->deals[offer->deal].id),
+        .deal_ref = offer->deal == CATALOG_NONE ? 0 : catalog->deals[offer->deal].ref,
         .brand_ref = catalog->brands[line->brand].ref,
         .creative_ref = creative->ref,
         .bid_s = (uint32_t)auction->now_s,
         .expires_s = (uint32_t)(auction->now_s + auction->desk->options.notice_ttl_s),
         .price_micros = offer->price_micros,
-        .cost_micros = offer->buying == BUYING_CPD ? 0 : (offer->cost_cpm_micros + 999) / 1000,
+        .cost_micros = decide_cost_micros(offer),
         .flight = decision->flight,
         .flags = token_flags(auction, decision, creative),
         .ticket = decision->ticket,

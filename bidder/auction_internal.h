@@ -3,6 +3,7 @@
 
 #include "bidder/auction.h"
 #include "bidder/base/buf.h"
+#include "bidder/predict.h"
 
 /* A stage's end time, for the histograms. */
 enum auction_stage {
@@ -42,6 +43,8 @@ struct auction {
     uint32_t reservations_pending;
     enum no_bid_reason reason; /* farthest so far */
     bool test;
+    bool features_ready;
+    struct predict_request features; /* of the request, for lines with a goal */
 };
 
 struct auction_desk {
@@ -49,8 +52,9 @@ struct auction_desk {
     struct auction_desks desks;
     struct crypto_key person_secret;
     struct token_keys token_keys;
-    struct catalog *catalog; /* own reference */
-    struct auction *pool;    /* owned array */
+    struct catalog *catalog;           /* own reference */
+    const struct predict_model *model; /* borrowed; NULL = none */
+    struct auction *pool;              /* owned array */
     struct auction *free;
     uint32_t running;
     uint64_t sequence;
@@ -82,6 +86,8 @@ struct decide_context auction_decide_context(struct auction *auction);
 bool auction_participates(const struct auction *auction, const struct catalog_line *line);
 void auction_give_back(struct auction *auction, struct decision *decision);
 enum no_bid_reason auction_reason_of_select(enum select_miss miss);
-int64_t auction_line_price(const struct auction *auction, const struct bidreq_imp *imp,
+/* What an open line would pay, CPM in the catalog's currency: its bid_cpm, or what its goal is
+ * worth by the model, at most bid_cpm when both are given. */
+int64_t auction_line_price(struct auction *auction, const struct bidreq_imp *imp,
                            const struct catalog_line *line);
 void auction_scale_prices(const struct catalog_exchange *exchange, struct bid_request *request);

@@ -5,6 +5,9 @@
 #include "bidder/auction_metrics.h"
 #include "bidder/base/bug.h"
 #include "bidder/base/clock.h"
+#include "bidder/base/hash.h"
+#include "bidder/event_log.h"
+#include "bidder/report.h"
 
 METRIC_DEFINE(auction, AUCTION_METRICS);
 
@@ -88,6 +91,59 @@ void auction_note_truncated(struct auction *auction)
     METRIC_INC(auction_metrics, AUCTION_TRUNCATED);
 }
 
+/* line CATALOG_NONE: a push that no line took. */
+static struct report_row row_of(const struct auction *auction, uint32_t line, uint32_t deal)
+{
+    const struct catalog *catalog = auction->catalog;
+    struct report_row row = {.exchange_ref = catalog->exchanges[auction->exchange].ref};
+    if (line != CATALOG_NONE) {
+        row.line_ref = catalog->lines[line].ref;
+        row.brand_ref = catalog->brands[catalog->lines[line].brand].ref;
+    }
+    if (deal != CATALOG_NONE) {
+        row.deal_ref = catalog->deals[deal].ref;
+    }
+    return row;
+}
+
+static void count_in_report(const struct auction *auction, uint32_t line, uint32_t deal,
+                            enum report_column column)
+{
+    struct report_row row = row_of(auction, line, deal);
+    report_add(auction->desk->desks.report, &row, column, 1, auction->now_s);
+}
+
+/* What bid, return, forced and swap records have in common. */
+static struct event event_of(const struct auction *auction, const struct decision *decision,
+                             enum event_kind kind)
+{
+    return (struct event){
+        .kind = kind,
+        .auction = auction->id,
+        .imp_hash = (uint16_t)hash_str(decision->imp->id),
+        .exchange_ref = auction->catalog->exchanges[auction->exchange].ref,
+        .bid_s = (uint32_t)auction->now_s,
+    };
+}
+
+static void write_event(struct auction *auction, const struct event *event)
+{
+    if (auction->desk->desks.events) {
+        event_log_put(auction->desk->desks.events, event, auction->now_s * 1000000);
+    }
+}
+
+static void note_return(struct auction *auction, const struct decision *decision,
+                        const struct guaranteed_push *push)
+{
+    struct event event = event_of(auction, decision, EVENT_RETURN);
+    event.deal_ref = auction->catalog->deals[push->deal].ref;
+    event.reason = decision->reason;
+    write_event(auction, &event);
+    METRIC_INC(auction_metrics, AUCTION_RETURNS);
+    count_in_report(auction, CATALOG_NONE, push->deal, REPORT_RETURNS);
+}
+
 void auction_note_pushes(struct auction *auction, const struct decision *decision)
 {
     if (auction->test) {
@@ -97,16 +153,51 @@ void auction_note_pushes(struct auction *auction, const struct decision *decisio
         const struct guaranteed_push *push = &decision->pushes[i];
         bool filled = decision->line != CATALOG_NONE && decision->offer->wire_deal == push->wire;
         METRIC_INC(auction_metrics, AUCTION_PUSHES);
+        count_in_report(auction, CATALOG_NONE, push->deal, REPORT_PUSHES);
         if (push->returned) {
-            METRIC_INC(auction_metrics, AUCTION_RETURNS);
+            note_return(auction, decision, push);
         } else if (!filled) {
             METRIC_INC(auction_metrics, AUCTION_UNFILLED);
         }
     }
 }
 
+static void write_bid(struct auction *auction, const struct decision *decision)
+{
+    const struct catalog *catalog = auction->catalog;
+    const struct catalog_line *line = &catalog->lines[decision->line];
+    const struct offer *offer = decision->offer;
+    struct event event = event_of(auction, decision, EVENT_BID);
+    event.line_ref = line->ref;
+    event.deal_ref = offer->deal == CATALOG_NONE ? 0 : catalog->deals[offer->deal].ref;
+    event.brand_ref = catalog->brands[line->brand].ref;
+    event.creative_ref = catalog->creatives[decision->creative].ref;
+    event.price_micros = offer->price_micros;
+    event.cost_micros = decide_cost_micros(offer);
+    event.flight = decision->flight;
+    for (uint32_t i = 0; i < line->budgets.count && i < EVENT_MAX_BUDGETS; i++) {
+        event.budgets[event.budget_count++] = catalog->budgets[line->budgets.items[i]].ref;
+    }
+    write_event(auction, &event);
+    event.budget_count = 0;
+    if (decision->forced) {
+        event.kind = EVENT_FORCED;
+        write_event(auction, &event);
+        count_in_report(auction, decision->line, offer->deal, REPORT_FORCED);
+    }
+    if (decision->swapped) {
+        event.kind = EVENT_SWAP;
+        event.other_brand_ref = catalog->brands[catalog->deals[offer->deal].owner].ref;
+        write_event(auction, &event);
+    }
+}
+
 void auction_note_bid(struct auction *auction, const struct decision *decision)
 {
+    if (!auction->test) {
+        write_bid(auction, decision);
+        count_in_report(auction, decision->line, decision->offer->deal, REPORT_BIDS);
+    }
     metric_add(&auction_metrics, AUCTION_BIDS, decision->offer->buying, 1);
     metric_matrix_add(&auction_lines_matrix, auction->catalog->lines[decision->line].slot,
                       NO_BID_NONE, 1);

@@ -50,6 +50,7 @@ struct catalog_exchange {
     bool gzip;                        /* accept and send gzip */
     bool vast_3;                      /* VAST 3.0 instead of 4.2 */
     bool openrtb_version_header;
+    uint32_t ref;  /* cap_ref32(id) */
     uint32_t slot; /* metrics row of the exchange */
 };
 
@@ -84,6 +85,7 @@ struct catalog_audience {
 
 struct catalog_deal {
     struct str id;
+    uint32_t ref; /* cap_ref32(id) */
     uint32_t exchange;
     enum buying_mode buying;
     uint32_t owner;           /* brand, or CATALOG_NONE */

@@ -232,9 +232,7 @@ static enum no_bid_reason budget_reason(enum budget_answer answer)
     return NO_BID_BUDGET_BUSY;
 }
 
-/* The money of one impression: a thousandth of the CPM, rounded up. A CPD position is paid by the
- * day, so its impressions cost nothing here. */
-static int64_t impression_cost_micros(const struct offer *offer)
+int64_t decide_cost_micros(const struct offer *offer)
 {
     return offer->buying == BUYING_CPD ? 0 : (offer->cost_cpm_micros + 999) / 1000;
 }
@@ -256,7 +254,7 @@ static enum no_bid_reason take(const struct decide_context *context, struct deci
     if (!context->test && line->budgets.count) {
         enum no_bid_reason reason =
             budget_reason(budget_commit(context->ledger, line->budgets.items, line->budgets.count,
-                                        impression_cost_micros(offer), context->now_us, &flight));
+                                        decide_cost_micros(offer), context->now_us, &flight));
         if (reason) {
             return reason;
         }

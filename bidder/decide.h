@@ -62,6 +62,10 @@ struct decide_context {
     void *note_owner;
 };
 
+/* The money of one impression, catalog currency: a thousandth of the CPM, rounded up. A CPD
+ * position is paid by the day, so its impressions cost nothing. */
+int64_t decide_cost_micros(const struct offer *offer);
+
 /* Is this person one the line may be shown to? NO_BID_NONE = yes. *uncapped is set when the answer
  * was given without counts. detail (explain) gets the values compared; NULL on the request path. */
 enum no_bid_reason decide_person(const struct decide_context *context,

@@ -54,8 +54,7 @@ static enum no_bid_reason explain_budget(const struct decide_context *context,
     uint32_t flight;
     enum budget_answer answer =
         budget_commit(context->ledger, line->budgets.items, line->budgets.count,
-                      offer->buying == BUYING_CPD ? 0 : (offer->cost_cpm_micros + 999) / 1000,
-                      context->now_us, &flight);
+                      decide_cost_micros(offer), context->now_us, &flight);
     if (answer == BUDGET_OK) {
         (void)budget_release(context->ledger, flight, context->now_us);
         return NO_BID_NONE;
