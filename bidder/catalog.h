@@ -95,6 +95,7 @@ struct catalog_deal {
         push_ratio_micros; /* 1500000 = 1.5; 0 = may not return (1) for CPD and PDB without one */
     int64_t impressions_per_day; /* guaranteed; 0 = not agreed */
     uint32_t default_creative;   /* 打底, or CATALOG_NONE */
+    uint32_t formats;            /* bit t for each enum creative_type it takes; 0 = any */
     struct index_list lines;     /* lines that buy through it, catalog order */
 };
 

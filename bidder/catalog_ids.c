@@ -1,0 +1,358 @@
+/* Finds every entity of a catalog, gives it its index, and resolves ids to indexes. */
+#include "bidder/base/bug.h"
+#include "bidder/catalog_reader.h"
+#include "bidder/catalog_values.h"
+
+#define MAX_ID_BYTES 128
+
+const char *entity_name(enum entity_kind kind)
+{
+    static const char *const names[ENTITY_KIND_COUNT] = {
+        [ENTITY_EXCHANGE] = "exchange", [ENTITY_ADVERTISER] = "advertiser",
+        [ENTITY_BRAND] = "brand",       [ENTITY_AUDIENCE] = "audience",
+        [ENTITY_CAP] = "frequency cap", [ENTITY_DEAL] = "deal",
+        [ENTITY_CAMPAIGN] = "campaign", [ENTITY_LINE] = "line item",
+        [ENTITY_CREATIVE] = "creative", [ENTITY_ROTATION] = "rotation",
+        [ENTITY_SWAP] = "swap",         [ENTITY_DMP] = "dmp",
+    };
+    return names[kind];
+}
+
+/* --- ids ------------------------------------------------------------------------------------ */
+
+/* Bytes that make an id awkward in urls, logs and Redis keys. */
+static bool id_is_clean(struct str id, bool in_path)
+{
+    for (size_t i = 0; i < id.len; i++) {
+        unsigned char c = (unsigned char)id.ptr[i];
+        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+        if (c < ' ' || c == 0x7f || (in_path && !letter && c != '-' && c != '_' && c != '.')) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The id of an entity, or an empty view with a problem. */
+static struct str read_id(struct catalog_reader *reader, enum entity_kind kind,
+                          const struct json_value *object)
+{
+    const struct json_value *id = json_dom_get(object, STR("id"));
+    if (!id) {
+        reader_error(reader, object, "\"id\" is missing: every %s needs one", entity_name(kind));
+        return STR_NONE;
+    }
+    if (!reader_expect(reader, id, JSON_STRING, "a text, the id")) {
+        return STR_NONE;
+    }
+    bool in_path = kind == ENTITY_EXCHANGE;
+    if (!id->text.len || id->text.len > MAX_ID_BYTES || !id_is_clean(id->text, in_path)) {
+        reader_error(reader, id, "expected an id of 1 to %d %s, found %.*s", MAX_ID_BYTES,
+                     in_path ? "letters, digits or - _ . (it stands in urls)"
+                             : "bytes without control characters",
+                     STR_ARG(reader_found(reader, id)));
+        return STR_NONE;
+    }
+    return reader_keep_str(reader, id->text);
+}
+
+static void add_entity(struct catalog_reader *reader, enum entity_kind kind,
+                       const struct json_value *object, uint32_t parent)
+{
+    struct entity_set *set = &reader->sets[kind];
+    uint32_t capacity[2] = {set->capacity, set->capacity};
+    if (!reader_grow(reader, (void **)&set->sources, set->count, &capacity[0],
+                     sizeof(set->sources[0])) ||
+        !reader_grow(reader, (void **)&set->parents, set->count, &capacity[1],
+                     sizeof(set->parents[0]))) {
+        return;
+    }
+    set->capacity = capacity[0];
+    set->sources[set->count] = object;
+    set->parents[set->count] = parent;
+    set->count++;
+}
+
+static void collect(struct catalog_reader *reader, const struct shape *shape,
+                    const struct json_value *object, uint32_t parent)
+{
+    for (uint32_t i = 0; i < shape->field_count; i++) {
+        const struct field *field = &shape->fields[i];
+        const struct json_value *list =
+            field->kind == FIELD_ENTITIES ? json_dom_get(object, str_from(field->name)) : NULL;
+        if (!list || !reader_expect(reader, list, JSON_ARRAY, "an array")) {
+            continue;
+        }
+        for (uint32_t j = 0; j < list->count && !reader->no_memory; j++) {
+            const struct json_value *item = &list->items[j];
+            if (!reader_expect(reader, item, JSON_OBJECT, "an object")) {
+                continue;
+            }
+            uint32_t index = reader->sets[field->target].count;
+            add_entity(reader, field->target, item, parent);
+            collect(reader, field->shape, item, index);
+        }
+    }
+}
+
+/* --- audiences: nested ones first ----------------------------------------------------------- */
+
+static const char *const nested_members[] = {"any_audiences", "all_audiences", "none_audiences"};
+
+/* Calls for every audience that audience `from` names; unknown ids are reported later. */
+static uint32_t nested_of(const struct entity_set *set, uint32_t from, uint32_t *to, uint32_t max)
+{
+    uint32_t count = 0;
+    for (size_t m = 0; m < COUNT_OF(nested_members); m++) {
+        const struct json_value *list =
+            json_dom_get(set->sources[from], str_from(nested_members[m]));
+        for (uint32_t i = 0; list && list->type == JSON_ARRAY && i < list->count; i++) {
+            const struct json_value *item = &list->items[i];
+            uint32_t index =
+                item->type == JSON_STRING ? str_table_get(&set->by_id, item->text) : STR_TABLE_NONE;
+            if (index != STR_TABLE_NONE && count < max) {
+                to[count++] = index;
+            }
+        }
+    }
+    return count;
+}
+
+#define MAX_NESTED 256
+
+/* Follows what is left until an audience comes twice, and names the circle. */
+static void report_cycle(struct catalog_reader *reader, const bool *placed, uint32_t start)
+{
+    const struct entity_set *set = &reader->sets[ENTITY_AUDIENCE];
+    uint32_t nested[MAX_NESTED];
+    bool *seen = reader_scrap(reader, set->count, sizeof(*seen));
+    if (!seen) {
+        return;
+    }
+    uint32_t at = start;
+    while (!seen[at]) {
+        seen[at] = true;
+        uint32_t count = nested_of(set, at, nested, MAX_NESTED);
+        for (uint32_t i = 0; i < count; i++) {
+            if (!placed[nested[i]]) {
+                at = nested[i];
+                break;
+            }
+        }
+    }
+    struct buf path;
+    buf_init(&path, 512);
+    uint32_t first = at;
+    do {
+        buf_printf(&path, "\"%.*s\" -> ", STR_ARG(set->ids[at]));
+        uint32_t count = nested_of(set, at, nested, MAX_NESTED);
+        for (uint32_t i = 0; i < count; i++) {
+            if (!placed[nested[i]]) {
+                at = nested[i];
+                break;
+            }
+        }
+    } while (at != first && !buf_failed(&path));
+    reader_error(reader, set->sources[first], "audiences contain each other: %.*s\"%.*s\"",
+                 STR_ARG(buf_str(&path)), STR_ARG(set->ids[first]));
+    buf_deinit(&path);
+}
+
+/* Repeatedly places audiences whose nested ones are all placed, in the order of the file. */
+static void order_audiences(struct catalog_reader *reader)
+{
+    struct entity_set *set = &reader->sets[ENTITY_AUDIENCE];
+    bool *placed = reader_scrap(reader, set->count, sizeof(*placed));
+    const struct json_value **order = reader_scrap(reader, set->count, sizeof(*order));
+    struct str *ids = reader_scrap(reader, set->count, sizeof(*ids));
+    uint32_t nested[MAX_NESTED], count = 0;
+    bool progress = true;
+    while (placed && order && ids && progress && count < set->count) {
+        progress = false;
+        for (uint32_t i = 0; i < set->count; i++) {
+            bool ready = !placed[i];
+            uint32_t needs = ready ? nested_of(set, i, nested, MAX_NESTED) : 0;
+            for (uint32_t n = 0; n < needs; n++) {
+                ready = ready && placed[nested[n]];
+            }
+            if (ready) {
+                placed[i] = progress = true;
+                ids[count] = set->ids[i];
+                order[count++] = set->sources[i];
+            }
+        }
+    }
+    if (!placed || !order || !ids || !set->count) {
+        return;
+    }
+    if (count < set->count) {
+        uint32_t start = 0;
+        while (placed[start]) {
+            start++;
+        }
+        report_cycle(reader, placed, start);
+        return; /* the order of the file does: this catalog will not be built */
+    }
+    memcpy(set->sources, order, count * sizeof(*order));
+    memcpy(set->ids, ids, count * sizeof(*ids));
+}
+
+/* --- tables --------------------------------------------------------------------------------- */
+
+/* The JSON pointer of an entity, for messages about another one. */
+static struct str pointer_of(struct catalog_reader *reader, const struct json_value *value)
+{
+    struct buf out;
+    buf_init(&out, 256);
+    reader_pointer(reader, value->offset, &out);
+    struct str pointer = arena_strdup(&reader->scratch, buf_str(&out));
+    buf_deinit(&out);
+    return pointer;
+}
+
+static void fill_table(struct catalog_reader *reader, enum entity_kind kind, bool report)
+{
+    struct entity_set *set = &reader->sets[kind];
+    if (!str_table_init(&set->by_id, reader->arena, set->count)) {
+        reader->no_memory = true;
+        return;
+    }
+    for (uint32_t i = 0; i < set->count; i++) {
+        if (!set->ids[i].ptr || str_table_add(&set->by_id, set->ids[i], i)) {
+            continue;
+        }
+        if (!report || kind == ENTITY_DEAL) {
+            continue; /* exchanges name their deals by themselves: see catalog_check.c */
+        }
+        uint32_t first = str_table_get(&set->by_id, set->ids[i]);
+        reader_error(reader, json_dom_get(set->sources[i], STR("id")),
+                     "id \"%.*s\" is already taken by the %s at %.*s", STR_ARG(set->ids[i]),
+                     entity_name(kind), STR_ARG(pointer_of(reader, set->sources[first])));
+    }
+}
+
+void reader_collect_ids(struct catalog_reader *reader)
+{
+    collect(reader, &shape_root, reader->root, CATALOG_NONE);
+    for (int kind = 0; kind < ENTITY_KIND_COUNT && !reader->no_memory; kind++) {
+        struct entity_set *set = &reader->sets[kind];
+        set->ids = reader_keep(reader, set->count, sizeof(*set->ids));
+        for (uint32_t i = 0; i < set->count && set->ids; i++) {
+            set->ids[i] = read_id(reader, kind, set->sources[i]);
+        }
+        if (!reader->no_memory) {
+            fill_table(reader, kind, true);
+        }
+    }
+    if (!reader->no_memory && reader->sets[ENTITY_AUDIENCE].count) {
+        order_audiences(reader);
+        fill_table(reader, ENTITY_AUDIENCE, false); /* duplicates were reported */
+    }
+}
+
+/* --- resolving ------------------------------------------------------------------------------ */
+
+/* The most alike id of a kind, or an empty view. */
+static struct str guess_id(struct catalog_reader *reader, enum entity_kind kind, struct str text)
+{
+    const struct entity_set *set = &reader->sets[kind];
+    uint32_t limit = value_guess_limit(text.len), best = limit + 1;
+    struct str guess = STR_NONE;
+    for (uint32_t i = 0; i < set->count && reader->guess_budget > 0; i++) {
+        reader->guess_budget--;
+        uint32_t distance =
+            set->ids[i].ptr ? value_distance(text, set->ids[i], best - 1) : UINT32_MAX;
+        if (distance < best) {
+            best = distance;
+            guess = set->ids[i];
+            if (best == 0) {
+                break;
+            }
+        }
+    }
+    return guess;
+}
+
+/* Another kind that has an entity of that name: the usual mix-up. */
+static const char *other_kind(const struct catalog_reader *reader, enum entity_kind kind,
+                              struct str text)
+{
+    for (int other = 0; other < ENTITY_KIND_COUNT; other++) {
+        if (other != (int)kind &&
+            str_table_get(&reader->sets[other].by_id, text) != STR_TABLE_NONE) {
+            return entity_name(other);
+        }
+    }
+    return NULL;
+}
+
+/* "exchange/deal", for deal ids that several exchanges use. */
+static uint32_t resolve_scoped_deal(struct catalog_reader *reader, struct str text)
+{
+    struct str rest = text;
+    struct str exchange = str_cut(&rest, '/');
+    const struct entity_set *deals = &reader->sets[ENTITY_DEAL];
+    if (exchange.len == text.len) {
+        return CATALOG_NONE;
+    }
+    for (uint32_t i = 0; i < deals->count; i++) {
+        const struct json_value *of = json_dom_get(deals->sources[i], STR("exchange"));
+        if (deals->ids[i].ptr && str_eq(deals->ids[i], rest) && of && of->type == JSON_STRING &&
+            str_eq(of->text, exchange)) {
+            return i;
+        }
+    }
+    return CATALOG_NONE;
+}
+
+/* True when another exchange has a deal of the same id, with a problem. */
+static bool deal_is_ambiguous(struct catalog_reader *reader, const struct json_value *value,
+                              uint32_t deal)
+{
+    const struct entity_set *deals = &reader->sets[ENTITY_DEAL];
+    if (deals->by_id.used == deals->count) {
+        return false; /* no id stands twice */
+    }
+    for (uint32_t i = deal + 1; i < deals->count; i++) {
+        if (deals->ids[i].ptr && str_eq(deals->ids[i], value->text)) {
+            reader_error(reader, value,
+                         "several exchanges have a deal \"%.*s\": say \"EXCHANGE/%.*s\"",
+                         STR_ARG(value->text), STR_ARG(value->text));
+            return true;
+        }
+    }
+    return false;
+}
+
+uint32_t reader_resolve(struct catalog_reader *reader, enum entity_kind kind,
+                        const struct json_value *value)
+{
+    const char *name = entity_name(kind);
+    if (value->type != JSON_STRING) {
+        reader_error(reader, value, "expected the id of a %s (a text), found %.*s", name,
+                     STR_ARG(reader_found(reader, value)));
+        return CATALOG_NONE;
+    }
+    uint32_t index = str_table_get(&reader->sets[kind].by_id, value->text);
+    if (kind == ENTITY_DEAL && index == STR_TABLE_NONE) {
+        index = resolve_scoped_deal(reader, value->text);
+    } else if (kind == ENTITY_DEAL && deal_is_ambiguous(reader, value, index)) {
+        return CATALOG_NONE;
+    }
+    if (index != STR_TABLE_NONE) {
+        return index;
+    }
+    struct str guess = guess_id(reader, kind, value->text);
+    const char *other = guess.ptr ? NULL : other_kind(reader, kind, value->text);
+    struct str found = reader_found(reader, value);
+    if (guess.ptr) {
+        reader_error(reader, value, "there is no %s %.*s; did you mean \"%.*s\"?", name,
+                     STR_ARG(found), STR_ARG(guess));
+    } else if (other) {
+        reader_error(reader, value, "there is no %s %.*s (but there is a %s of that id)", name,
+                     STR_ARG(found), other);
+    } else {
+        reader_error(reader, value, "there is no %s %.*s", name, STR_ARG(found));
+    }
+    return CATALOG_NONE;
+}
