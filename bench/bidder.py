@@ -1,10 +1,13 @@
 """Starts the bidder for a measurement: own Redis, own catalog, own folder."""
 import dataclasses
 import time
+import urllib.error
 
 import catalog_gen
 import servers
 from servers import RELEASE, SERVER_CORE
+
+SECRET = "a-secret-of-the-benchmark-only-0123456789"
 
 
 @dataclasses.dataclass
@@ -17,10 +20,40 @@ class Started:
     catalog_bytes: int
 
 
+def is_ready(admin):
+    try:
+        servers.http_get(admin + "/readyz", timeout=2)
+        return True
+    except (urllib.error.URLError, OSError):
+        return False
+
+
 def start(bench, stack, lines):
-    """None, with a word, while there is no bidder to measure."""
+    """One worker, with caps, budgets, event log and Redis on. None, with a word, while there is no
+    bidder to measure. The stack stops what was started."""
     program = RELEASE / "jointcap"
     if not program.exists():
         bench.say(f"  {program} is not built, left out")
         return None
-    return None
+    folder = bench.new_folder(f"jointcap-{lines}")
+    redis = stack.enter_context(servers.Redis(folder / "redis"))
+    catalog = folder / "catalog.json"
+    catalog_gen.write_catalog(catalog, lines)
+    for name in ("state", "events"):
+        (folder / name).mkdir()
+    port, admin_port = servers.free_port(), servers.free_port()
+    options = {"listen": f"127.0.0.1:{port}", "admin": f"127.0.0.1:{admin_port}", "workers": 1,
+               "redis": f"unix:{redis.socket}", "catalog": catalog, "secret": SECRET,
+               "public_url": f"http://127.0.0.1:{port}", "state_dir": folder / "state",
+               "event_log": folder / "events", "log_level": "warn"}
+    began = time.monotonic()
+    process = stack.enter_context(servers.Process(
+        "jointcap", [program, *(f"--{name}={value}" for name, value in options.items())],
+        SERVER_CORE, folder / "log"))
+    admin = f"http://127.0.0.1:{admin_port}"
+    try:
+        servers.wait_for(lambda: is_ready(admin), process.popen, "jointcap", seconds=120)
+    except RuntimeError as error:
+        raise RuntimeError(f"{error}\n{(folder / 'log').read_text()[-2000:]}") from error
+    return Started(process, redis, f"http://127.0.0.1:{port}/openrtb2/bench", admin + "/metrics",
+                   time.monotonic() - began, catalog.stat().st_size)
