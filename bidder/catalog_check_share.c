@@ -185,7 +185,7 @@ static void check_swap_flight(struct catalog_reader *reader, uint32_t index)
     const struct json_value *between = reader_at(reader, ENTITY_SWAP, index, "between");
     int64_t start_s = INT64_MIN, end_s = INT64_MAX;
     for (uint32_t i = 0; i < 2; i++) {
-        int64_t from_s, to_s;
+        int64_t from_s = 0, to_s = 0;
         if (!brand_flight(reader->catalog, swap->brands[i], &from_s, &to_s)) {
             reader_error(reader, &between->items[i], "brand \"%.*s\" has no campaign",
                          STR_ARG(reader->catalog->brands[swap->brands[i]].id));
