@@ -14,9 +14,9 @@ MAY_INCLUDE = {
     "bidder": {"bidder", "frequency", "pacing", "proto", "bidder/base"},
 }
 LIBRARY_IN = {  # header prefix -> files that may include it
-    "hiredis/": {"bidder/base/redis.c", "bidder/base/redis_cluster.c", "bidder/base/redis_sync.c"},
-    "event2/": {"bidder/base/loop.h", "bidder/base/loop.c", "bidder/base/redis.c",
-                "bidder/base/redis_cluster.c", "bidder/server.c", "bidder/conn.c", "bidder/dmp.c",
+    "hiredis/": {"bidder/base/redis_conn.c", "bidder/base/redis_reply.h",
+                 "bidder/base/redis_sync.c"},
+    "event2/": {"bidder/base/loop.h", "bidder/base/loop.c", "bidder/server.c", "bidder/conn.c", "bidder/dmp.c",
                 "bidder/admin.c"},
     "nettle/": {"bidder/base/crypto.h", "bidder/base/crypto.c"},
     "zlib.h": {"bidder/base/gzip.c"},

@@ -42,7 +42,16 @@ struct redis_options {
 };
 
 struct redis_stats {
-    uint64_t commands, replies, errors, late, swallowed, disconnects, reconnects, overloaded;
+    uint64_t commands;   /* queued */
+    uint64_t replies;    /* in time */
+    uint64_t errors;     /* of the replies: error replies */
+    uint64_t late;       /* deadline passed first */
+    uint64_t swallowed;  /* replies that came after their deadline */
+    uint64_t overloaded; /* not queued: max_in_flight or the output buffer was full */
+    uint64_t refused;    /* not queued: not connected, or the breaker was open */
+    uint64_t stalls;     /* times the breaker opened: connected, but silent */
+    uint64_t broken;     /* connections dropped because what came was no Redis protocol */
+    uint64_t disconnects, reconnects;
     uint64_t moved, asked; /* cluster redirections followed */
 };
 
@@ -51,9 +60,15 @@ void redis_destroy(struct redis **redis);    /* pending callbacks get REDIS_DISC
 bool redis_is_up(const struct redis *redis); /* connected, and for a cluster: every slot served */
 const struct redis_stats *redis_stats(const struct redis *redis);
 
+/* Calls done(owner, REDIS_DISCONNECTED, NULL) at the end of this turn: for callers whose contract
+ * forbids a callback from inside the call. False when memory is out. */
+bool redis_later(struct redis *redis, redis_fn *done, void *owner);
+
 /* RESP building: redis_begin(args), redis_arg x args, then redis_send. The command lives in an
- * internal buffer until sent. key decides the node in a cluster. done may be NULL. Returns false
- * (and done is not called) when it could not even be queued. */
+ * internal buffer until sent. key decides the node in a cluster. done may be NULL: then nobody
+ * waits, there is no deadline, and an open breaker does not refuse it. deadline_us is monotonic; 0
+ * = command_timeout_us from now. Returns false (and done is not called) when it could not even be
+ * queued. Must not be called from redis_destroy's callbacks. */
 void redis_begin(struct redis *redis, uint32_t args);
 void redis_arg(struct redis *redis, struct str arg);
 void redis_arg_i64(struct redis *redis, int64_t value);

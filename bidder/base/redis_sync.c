@@ -1,0 +1,225 @@
+/* The blocking client of command-line tools. A connection per node; in a cluster the slot map is
+ * learned from MOVED answers alone: a tool asks little. */
+#include <hiredis/hiredis.h>
+
+#include "bidder/base/redis_reply.h"
+
+#include "bidder/base/redis_private.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define COMMAND_LIMIT ((size_t)16 << 20)
+#define MAX_REDIRECTS 5
+
+struct sync_node {
+    char *host; /* owned */
+    int port;   /* 0: host is a path */
+    int fd;
+    struct redis_reply_reader reader;
+};
+
+struct redis_sync {
+    struct timeval timeout;
+    struct buf command;
+    bool cluster;
+    struct sync_node nodes[REDIS_MAX_NODES];
+    uint32_t node_count;
+    uint8_t slot_nodes[REDIS_SLOTS]; /* 0, the first node, until told otherwise */
+    struct sync_node *answered;      /* whose reader holds the last value */
+};
+
+static struct sync_node *node_open(struct redis_sync *sync, struct str host, int port,
+                                   struct buf *error)
+{
+    if (sync->node_count == REDIS_MAX_NODES) {
+        return NULL;
+    }
+    struct sync_node *node = &sync->nodes[sync->node_count];
+    *node = (struct sync_node){.host = malloc(host.len + 1), .port = port, .fd = -1};
+    if (!node->host) {
+        return NULL;
+    }
+    memcpy(node->host, host.ptr, host.len);
+    node->host[host.len] = '\0';
+    redisContext *context = port ? redisConnectWithTimeout(node->host, port, sync->timeout)
+                                 : redisConnectUnixWithTimeout(node->host, sync->timeout);
+    if (context && !context->err) {
+        redisSetTimeout(context, sync->timeout);
+        node->fd = redisFreeKeepFd(context);
+    } else {
+        if (error) {
+            buf_printf(error, "%s:%d: %s", node->host, port,
+                       context ? context->errstr : "out of memory");
+        }
+        if (context) {
+            redisFree(context);
+        }
+    }
+    if (node->fd < 0 || !redis_reply_reader_init(&node->reader)) {
+        if (node->fd >= 0) {
+            close(node->fd);
+        }
+        free(node->host);
+        return NULL;
+    }
+    sync->node_count++;
+    return node;
+}
+
+static struct sync_node *node_to(struct redis_sync *sync, struct str host, int port)
+{
+    for (uint32_t i = 0; i < sync->node_count; i++) {
+        if (sync->nodes[i].port == port && str_eq(str_from(sync->nodes[i].host), host)) {
+            return &sync->nodes[i];
+        }
+    }
+    return node_open(sync, host, port, NULL);
+}
+
+struct redis_sync *redis_sync_connect(const char *address, int64_t timeout_us, struct buf *error)
+{
+    struct redis_sync *sync = calloc(1, sizeof(*sync));
+    struct str text = str_from(address);
+    static const struct str unix_prefix = {"unix:", 5}, cluster_prefix = {"cluster:", 8};
+    if (!sync) {
+        return NULL;
+    }
+    sync->timeout = (struct timeval){timeout_us / 1000000, timeout_us % 1000000};
+    buf_init(&sync->command, COMMAND_LIMIT);
+    if (str_starts(text, unix_prefix)) {
+        node_open(sync, (struct str){text.ptr + 5, text.len - 5}, 0, error);
+    } else {
+        sync->cluster = str_starts(text, cluster_prefix);
+        text = sync->cluster ? (struct str){text.ptr + 8, text.len - 8} : text;
+        while (text.len && !sync->node_count) { /* the first seed that answers */
+            struct str seed = str_trim(sync->cluster ? str_cut(&text, ',') : text), host;
+            int port;
+            text = sync->cluster ? text : STR_NONE;
+            if (redis_split_address(seed, &host, &port)) {
+                node_open(sync, host, port, error);
+            } else {
+                buf_printf(error, "\"%.*s\" is not host:port", STR_ARG(seed));
+            }
+        }
+    }
+    if (!sync->node_count) {
+        redis_sync_close(&sync);
+    }
+    return sync;
+}
+
+void redis_sync_close(struct redis_sync **sync_at)
+{
+    struct redis_sync *sync = *sync_at;
+    if (!sync) {
+        return;
+    }
+    for (uint32_t i = 0; i < sync->node_count; i++) {
+        close(sync->nodes[i].fd);
+        redis_reply_reader_deinit(&sync->nodes[i].reader);
+        free(sync->nodes[i].host);
+    }
+    buf_deinit(&sync->command);
+    free(sync);
+    *sync_at = NULL;
+}
+
+static bool send_all(const struct sync_node *node, struct str bytes)
+{
+    while (bytes.len) {
+        ssize_t sent = send(node->fd, bytes.ptr, bytes.len, MSG_NOSIGNAL);
+        if (sent < 0 && errno == EINTR) {
+            continue;
+        }
+        if (sent <= 0) {
+            return false;
+        }
+        bytes = (struct str){bytes.ptr + sent, bytes.len - (size_t)sent};
+    }
+    return true;
+}
+
+/* NULL: the connection is lost or silent. */
+static const struct redis_value *receive(struct redis_sync *sync, struct sync_node *node)
+{
+    const struct redis_value *value;
+    for (;;) {
+        int more = redis_reply_next(&node->reader, &value);
+        if (more) {
+            sync->answered = more > 0 ? node : NULL;
+            return more > 0 ? value : NULL;
+        }
+        char bytes[16384];
+        ssize_t got = recv(node->fd, bytes, sizeof(bytes), 0);
+        if (got < 0 && errno == EINTR) {
+            continue;
+        }
+        if (got <= 0 || !redis_reply_feed(&node->reader, bytes, (size_t)got)) {
+            return NULL;
+        }
+    }
+}
+
+static const struct redis_value *ask(struct redis_sync *sync, struct sync_node *node,
+                                     struct str command)
+{
+    if (sync->answered) {
+        redis_reply_done(&sync->answered->reader);
+        sync->answered = NULL;
+    }
+    return send_all(node, command) ? receive(sync, node) : NULL;
+}
+
+/* The node a MOVED or ASK error names; NULL when the value is none. */
+static struct sync_node *redirected(struct redis_sync *sync, const struct sync_node *from,
+                                    const struct redis_value *value, bool *asking)
+{
+    if (!sync->cluster || value->type != REDIS_ERROR) {
+        return NULL;
+    }
+    struct str rest = value->text, host;
+    struct str word = str_cut(&rest, ' ');
+    int64_t slot;
+    int port;
+    *asking = str_eq(word, STR("ASK"));
+    if ((!*asking && !str_eq(word, STR("MOVED"))) || !str_to_i64(str_cut(&rest, ' '), &slot) ||
+        slot < 0 || slot >= REDIS_SLOTS || !redis_split_address(rest, &host, &port)) {
+        return NULL;
+    }
+    struct sync_node *to = node_to(sync, host.len ? host : str_from(from->host), port);
+    if (to && !*asking) {
+        sync->slot_nodes[slot] = (uint8_t)(to - sync->nodes);
+    }
+    return to;
+}
+
+const struct redis_value *redis_sync_command(struct redis_sync *sync, uint32_t argc,
+                                             const struct str *argv)
+{
+    buf_reset(&sync->command);
+    redis_command_begin(&sync->command, argc);
+    for (uint32_t i = 0; i < argc; i++) {
+        redis_command_arg(&sync->command, argv[i]);
+    }
+    if (buf_failed(&sync->command)) {
+        return NULL;
+    }
+    struct sync_node *node = &sync->nodes[0];
+    if (sync->cluster && argc > 1) { /* every command we use has its key second */
+        node = &sync->nodes[sync->slot_nodes[redis_cluster_slot(argv[1])]];
+    }
+    bool asking = false;
+    for (int redirects = 0;; redirects++) {
+        if (asking && !ask(sync, node, STR("*1\r\n$6\r\nASKING\r\n"))) {
+            return NULL;
+        }
+        const struct redis_value *value = ask(sync, node, buf_str(&sync->command));
+        struct sync_node *next = value ? redirected(sync, node, value, &asking) : NULL;
+        if (!next || redirects == MAX_REDIRECTS) {
+            return value;
+        }
+        node = next;
+    }
+}
