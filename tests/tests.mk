@@ -1,1 +1,2 @@
 -include tests/pacing.mk
+-include tests/caps.mk

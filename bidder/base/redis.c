@@ -48,6 +48,9 @@ static void run_later(struct redis *redis)
         call.done(call.owner, REDIS_DISCONNECTED, NULL);
     }
     redis->later_count -= count;
+    if (!redis->later_count) {
+        return;
+    }
     memmove(redis->later, redis->later + count, redis->later_count * sizeof(*redis->later));
 }
 

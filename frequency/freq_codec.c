@@ -1,0 +1,219 @@
+#include "frequency/freq_codec.h"
+
+#include <stdlib.h>
+
+#define SLAB_FIRST 32
+
+static void put_be(char *out, uint64_t value, int bytes)
+{
+    for (int i = bytes - 1; i >= 0; i--) {
+        out[i] = (char)(value & 0xff);
+        value >>= 8;
+    }
+}
+
+static uint32_t get_be(const char *in, int bytes)
+{
+    uint32_t value = 0;
+    for (int i = 0; i < bytes; i++) {
+        value = value << 8 | (unsigned char)in[i];
+    }
+    return value;
+}
+
+void freq_codec_key(const struct person_key *key, char kind, char out[FREQ_KEY_BYTES])
+{
+    out[0] = '{';
+    memcpy(out + 1, key->bytes, PERSON_KEY_BYTES);
+    out[1 + PERSON_KEY_BYTES] = '}';
+    out[2 + PERSON_KEY_BYTES] = kind;
+}
+
+void freq_codec_field(uint32_t time_s, uint32_t salt, char out[FREQ_FIELD_BYTES])
+{
+    put_be(out, time_s, 4);
+    put_be(out + 4, salt & FREQ_SALT_MASK, 3);
+}
+
+size_t freq_codec_value(const struct exposure_refs *refs, uint16_t hold_s,
+                        char out[FREQ_RESERVED_BYTES])
+{
+    put_be(out, refs->line, 4);
+    put_be(out + 4, refs->creative, 4);
+    put_be(out + 8, refs->brand, 3);
+    if (!hold_s) {
+        return FREQ_VALUE_BYTES;
+    }
+    put_be(out + FREQ_VALUE_BYTES, hold_s, 2);
+    return FREQ_RESERVED_BYTES;
+}
+
+bool freq_codec_exposure(struct str field, struct str value, struct freq_exposure *exposure)
+{
+    if (field.len != FREQ_FIELD_BYTES ||
+        (value.len != FREQ_VALUE_BYTES && value.len != FREQ_RESERVED_BYTES)) {
+        return false;
+    }
+    bool reserved = value.len == FREQ_RESERVED_BYTES;
+    *exposure = (struct freq_exposure){
+        .refs = {.line = get_be(value.ptr, 4),
+                 .creative = get_be(value.ptr + 4, 4),
+                 .brand = get_be(value.ptr + 8, 3)},
+        .time_s = get_be(field.ptr, 4),
+        .salt = get_be(field.ptr + 4, 3),
+        .hold_s = reserved ? (uint16_t)get_be(value.ptr + FREQ_VALUE_BYTES, 2) : 0};
+    return !reserved || exposure->hold_s;
+}
+
+static bool slab_room(struct freq_slab *slab, uint32_t more)
+{
+    if (slab->cap - slab->used >= more) {
+        return true;
+    }
+    uint32_t cap = slab->cap ? slab->cap : SLAB_FIRST;
+    while (cap - slab->used < more) {
+        cap *= 2;
+    }
+    struct freq_exposure *items = realloc(slab->items, cap * sizeof(*items));
+    if (!items) {
+        return false;
+    }
+    slab->items = items;
+    slab->cap = cap;
+    return true;
+}
+
+enum status freq_codec_record(const struct redis_value *reply, struct freq_slab *slab,
+                              struct freq_record *record)
+{
+    record->exposure_count = 0;
+    record->overflow = false;
+    if (reply->type != REDIS_ARRAY || reply->count % 2) {
+        return STATUS_INVALID;
+    }
+    uint32_t count = reply->count / 2;
+    uint32_t keep = count < FREQ_MAX_EXPOSURES ? count : FREQ_MAX_EXPOSURES;
+    if (!slab_room(slab, keep)) {
+        return STATUS_NO_MEMORY;
+    }
+    for (uint32_t i = 0; i < keep; i++) {
+        const struct redis_value *pair = &reply->items[2 * i];
+        if (pair[0].type != REDIS_STRING || pair[1].type != REDIS_STRING ||
+            !freq_codec_exposure(pair[0].text, pair[1].text, &slab->items[slab->used + i])) {
+            return STATUS_INVALID;
+        }
+    }
+    slab->used += keep;
+    record->exposure_count = keep;
+    record->overflow = keep < count;
+    return STATUS_OK;
+}
+
+/* --- profiles ------------------------------------------------------------------------------- */
+
+static bool take_segment(struct freq_view *view, uint32_t ref, struct str value, int64_t now_s)
+{
+    if (value.len != 4) {
+        return false;
+    }
+    if ((int64_t)get_be(value.ptr, 4) * 3600 > now_s && view->segment_count < FREQ_MAX_SEGMENTS) {
+        view->segments[view->segment_count++] = ref;
+    }
+    return true;
+}
+
+static bool take_limit(struct freq_view *view, struct str value)
+{
+    uint32_t limit = value.len == 2 ? get_be(value.ptr, 2) : 0;
+    if (!view->max_contacts_per_day || limit < view->max_contacts_per_day) {
+        view->max_contacts_per_day = limit;
+    }
+    return limit != 0;
+}
+
+static void take_link(struct freq_links *links, const char *bytes)
+{
+    for (uint8_t i = 0; i < links->count; i++) {
+        if (memcmp(links->keys[i].bytes, bytes, PERSON_KEY_BYTES) == 0) {
+            return;
+        }
+    }
+    if (links->count == FREQ_MAX_LINKS) {
+        links->more = true;
+        return;
+    }
+    memcpy(links->keys[links->count++].bytes, bytes, PERSON_KEY_BYTES);
+}
+
+static void take_muted(struct freq_view *view, uint32_t ref)
+{
+    if (!freq_is_muted(view, ref) && view->muted_count < FREQ_MAX_MUTED) {
+        view->muted[view->muted_count++] = ref;
+    }
+}
+
+enum status freq_codec_profile(const struct redis_value *reply, int64_t now_s,
+                               struct freq_view *view, struct freq_links *links, uint64_t *unknown)
+{
+    if (reply->type != REDIS_ARRAY || reply->count % 2) {
+        return STATUS_INVALID;
+    }
+    for (uint32_t i = 0; i < reply->count; i += 2) {
+        const struct redis_value *pair = &reply->items[i];
+        struct str field = pair[0].text;
+        if (pair[0].type != REDIS_STRING || pair[1].type != REDIS_STRING || !field.len) {
+            return STATUS_INVALID;
+        }
+        bool good = true;
+        switch (field.ptr[0]) {
+        case 's':
+            good =
+                field.len == 5 && take_segment(view, get_be(field.ptr + 1, 4), pair[1].text, now_s);
+            break;
+        case 'w':
+            view->withdrawn = true;
+            break;
+        case 'm':
+            good = field.len == 1 && take_limit(view, pair[1].text);
+            break;
+        case 'x':
+            good = field.len == 5;
+            if (good) {
+                take_muted(view, get_be(field.ptr + 1, 4));
+            }
+            break;
+        case 'l':
+            good = field.len == 1 + PERSON_KEY_BYTES;
+            if (good) {
+                take_link(links, field.ptr + 1);
+            }
+            break;
+        default:
+            (*unknown)++;
+        }
+        if (!good) {
+            return STATUS_INVALID;
+        }
+    }
+    return STATUS_OK;
+}
+
+void freq_codec_sort_segments(struct freq_view *view)
+{
+    uint32_t *items = view->segments, kept = 0;
+    for (uint32_t gap = view->segment_count / 2; gap; gap /= 2) { /* shell sort: no memory */
+        for (uint32_t i = gap; i < view->segment_count; i++) {
+            uint32_t item = items[i], at = i;
+            for (; at >= gap && items[at - gap] > item; at -= gap) {
+                items[at] = items[at - gap];
+            }
+            items[at] = item;
+        }
+    }
+    for (uint32_t i = 0; i < view->segment_count; i++) {
+        if (!kept || items[kept - 1] != items[i]) {
+            items[kept++] = items[i];
+        }
+    }
+    view->segment_count = kept;
+}

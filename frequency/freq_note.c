@@ -1,0 +1,168 @@
+/* Confirming and releasing reservations, as notices ask for it.
+ *
+ *   confirm: HSET {key}c field value (without hold) | EXPIRE NX | EXPIRE GT     for each key
+ *   release: HDEL {key}c field
+ *
+ * A confirm names its field, so it may be sent twice. One that Redis did not acknowledge waits in a
+ * list and is sent again when Redis answers; an exposure that was shown must not be forgotten. A
+ * release is not kept: the reservation runs out by itself. */
+#include "frequency/freq_private.h"
+
+#include "bidder/base/bug.h"
+#include "bidder/base/clock.h"
+
+#define CONFIRM_TIMEOUT_US 2000000
+#define RETRY_EVERY_US     50000
+#define RETRY_AT_ONCE      64
+#define GIVE_UP_US         ((int64_t)3600 * 1000000)
+
+static void note_free(struct freq_note *note)
+{
+    note->next = note->store->free_notes;
+    note->store->free_notes = note;
+}
+
+static void note_wait(struct freq_note *note)
+{
+    struct freq_store *store = note->store;
+    note->next = NULL;
+    *store->waiting_tail = note;
+    store->waiting_tail = &note->next;
+    store->waiting_count++;
+}
+
+static struct freq_note *waiting_take(struct freq_store *store)
+{
+    struct freq_note *note = store->waiting;
+    if (note) {
+        store->waiting = note->next;
+        store->waiting_tail = store->waiting ? store->waiting_tail : &store->waiting;
+        store->waiting_count--;
+    }
+    return note;
+}
+
+static void note_complete(struct freq_note *note)
+{
+    struct freq_store *store = note->store;
+    if (!note->failed) {
+        store->stats.confirms_stored++;
+        note_free(note);
+        if (store->waiting) {
+            freq_notes_retry(store);
+        }
+        return;
+    }
+    if (note->hopeless || store->dying || clock_mono_us() - note->first_us > GIVE_UP_US) {
+        store->stats.confirms_lost++;
+        note_free(note);
+        return;
+    }
+    note_wait(note);
+}
+
+static void on_confirmed(void *owner, enum redis_result result, const struct redis_value *value)
+{
+    struct freq_note *note = owner;
+    struct freq_store *store = note->store;
+    freq_store_arrived(store);
+    if (!freq_usable(store, result, value)) {
+        note->failed = true;
+        note->hopeless =
+            note->hopeless || (result == REDIS_OK && freq_error_of(value) == FREQ_ERROR_WRONG_TYPE);
+    } else if (value->type != REDIS_INT) {
+        freq_count(store, FREQ_ERROR_SHAPE);
+        note->failed = note->hopeless = true;
+    } else {
+        store->stats.confirms_revived += value->integer == 1;
+    }
+    if (--note->pending == 0) {
+        note_complete(note);
+    }
+    freq_store_maybe_free(store);
+}
+
+static void send_confirm(struct freq_store *store, const struct person_key *person_key,
+                         const struct freq_ticket *ticket, int64_t ttl_s, struct freq_note *note)
+{
+    struct redis *redis = store->redis;
+    char key[FREQ_KEY_BYTES], field[FREQ_FIELD_BYTES], value[FREQ_RESERVED_BYTES];
+    freq_codec_key(person_key, 'c', key);
+    freq_codec_field(ticket->time_s, ticket->salt, field);
+    size_t value_len = freq_codec_value(&ticket->refs, 0, value);
+    redis_begin(redis, 4);
+    redis_arg(redis, STR("HSET"));
+    redis_arg(redis, freq_str(key, sizeof(key)));
+    redis_arg(redis, freq_str(field, sizeof(field)));
+    redis_arg(redis, freq_str(value, value_len));
+    int64_t deadline_us = note ? clock_mono_us() + CONFIRM_TIMEOUT_US : 0;
+    if (!freq_send(store, key, deadline_us, note ? on_confirmed : NULL, note)) {
+        if (note) {
+            note->failed = true;
+        }
+        return;
+    }
+    if (note) {
+        note->pending++;
+    }
+    /* NX for a record that has no TTL yet, GT for one that would end sooner. */
+    freq_send_expire(store, key, ttl_s, STR("NX"));
+    freq_send_expire(store, key, ttl_s, STR("GT"));
+}
+
+static void note_send(struct freq_note *note)
+{
+    note->pending = 1; /* ours, so that it does not complete while we send */
+    note->failed = false;
+    for (uint8_t i = 0; i < note->ticket.key_count; i++) {
+        send_confirm(note->store, &note->ticket.keys[i], &note->ticket, note->ttl_s, note);
+    }
+    if (--note->pending == 0) {
+        note_complete(note);
+    }
+}
+
+void freq_notes_retry(struct freq_store *store)
+{
+    int64_t now_us = clock_mono_us();
+    if (now_us < store->retry_at_us || !redis_is_up(store->redis)) {
+        return;
+    }
+    store->retry_at_us = now_us + RETRY_EVERY_US;
+    uint32_t count = store->waiting_count < RETRY_AT_ONCE ? store->waiting_count : RETRY_AT_ONCE;
+    for (uint32_t i = 0; i < count; i++) {
+        store->stats.confirms_retried++;
+        note_send(waiting_take(store));
+    }
+}
+
+void freq_confirm(struct freq_store *store, const struct freq_ticket *ticket, int64_t ttl_s)
+{
+    BUG_ON(ticket->key_count > FREQ_MAX_RECORDS);
+    store->stats.confirms++;
+    struct freq_note *note = store->free_notes;
+    if (!note) { /* very many on their way: send it, but do not wait for the answer */
+        store->stats.pool_exhausted++;
+        for (uint8_t i = 0; i < ticket->key_count; i++) {
+            send_confirm(store, &ticket->keys[i], ticket, ttl_s, NULL);
+        }
+        return;
+    }
+    store->free_notes = note->next;
+    *note = (struct freq_note){
+        .store = store, .ticket = *ticket, .ttl_s = ttl_s, .first_us = clock_mono_us()};
+    note_send(note);
+}
+
+void freq_release(struct freq_store *store, const struct freq_ticket *ticket)
+{
+    BUG_ON(ticket->key_count > FREQ_MAX_RECORDS);
+    store->stats.releases++;
+    for (uint8_t i = 0; i < ticket->key_count; i++) {
+        char key[FREQ_KEY_BYTES];
+        freq_codec_key(&ticket->keys[i], 'c', key);
+        if (!freq_send_hdel(store, key, ticket->time_s, ticket->salt)) {
+            store->stats.releases_refused++;
+        }
+    }
+}

@@ -1,0 +1,122 @@
+/* What freq_store.c, freq_reserve.c and freq_note.c share. Nobody else includes this. */
+#pragma once
+
+#include "bidder/base/prng.h"
+#include "frequency/freq_codec.h"
+#include "frequency/freq_store.h"
+
+/* How long an expired reservation stays before anybody deletes it: longer than a notice may take,
+ * so that no deletion meets a late confirm on its way. */
+#define FREQ_STALE_AFTER_S 3600
+/* A record made for a reservation lives so much longer than the reservation. */
+#define FREQ_HOLD_SLACK_S 60
+
+struct freq_op;
+
+enum freq_read_state { READ_FREE, READ_RUNNING, READ_READY, READ_ABANDONED };
+
+/* The owner of one command in flight: which part of what it answers. */
+struct freq_part {
+    void *whole; /* struct freq_read or struct freq_op */
+    uint8_t record;
+};
+
+struct freq_read {
+    struct freq_store *store;
+    struct freq_read *next_free;
+    enum freq_read_state state;
+    bool failed;
+    freq_read_fn *done;
+    void *owner;
+    int64_t now_s;
+    uint32_t pending;    /* callbacks still to come */
+    struct freq_op *ops; /* reservations that use this read */
+    struct freq_links links;
+    struct freq_part parts[2 * FREQ_MAX_RECORDS]; /* exposures of record i: i; profile: MAX + i */
+    uint32_t offsets[FREQ_MAX_RECORDS];           /* of each record in the slab */
+    struct freq_slab slab;
+    struct freq_view view;
+};
+
+/* One reservation on its way. */
+struct freq_op {
+    struct freq_store *store;
+    struct freq_op *next;   /* free list, or further ones of the read */
+    struct freq_read *read; /* NULL: abandoned */
+    freq_reserve_fn *done;
+    void *owner;
+    const struct cap_book *book;
+    struct cap_list line_caps, creative_caps;
+    int64_t now_s;
+    uint16_t hold_s;
+    uint32_t pending;
+    bool late, failed;
+    struct freq_ticket ticket;
+    uint16_t written;   /* bit i: keys[i] holds our field */
+    uint16_t unordered; /* bit i: the reply's order says nothing about who was first */
+    uint16_t expire_nx; /* bit i: the record had looked empty */
+    struct freq_part write_parts[FREQ_MAX_RECORDS];
+    struct freq_part read_parts[FREQ_MAX_RECORDS];
+    struct freq_part order_parts[FREQ_MAX_RECORDS];
+    uint32_t offsets[FREQ_MAX_RECORDS];
+    struct freq_record records[FREQ_MAX_RECORDS];
+    struct freq_slab slab;
+};
+
+/* A confirm until Redis has it. */
+struct freq_note {
+    struct freq_store *store;
+    struct freq_note *next; /* free list or waiting list */
+    struct freq_ticket ticket;
+    int64_t ttl_s;
+    int64_t first_us; /* when it was asked for */
+    uint32_t pending;
+    bool failed, hopeless;
+};
+
+struct freq_store {
+    struct redis *redis; /* borrowed */
+    struct freq_store_options options;
+    struct freq_stats stats;
+    struct prng prng;        /* salts */
+    uint64_t outstanding;    /* callbacks that Redis owes us */
+    bool dying;              /* destroyed; the last callback frees */
+    struct freq_read *reads; /* owned pools and their free lists */
+    struct freq_read *free_reads;
+    struct freq_op *ops;
+    struct freq_op *free_ops;
+    struct freq_note *notes;
+    struct freq_note *free_notes;
+    struct freq_note *waiting, **waiting_tail; /* to be sent again when Redis answers */
+    uint32_t waiting_count;
+    int64_t retry_at_us;
+};
+
+/* Each callback of ours begins with this. */
+void freq_store_arrived(struct freq_store *store);
+/* Frees the store when it is dying and nothing is owed any more. Last act of each callback. */
+void freq_store_maybe_free(struct freq_store *store);
+
+/* Sends the command that was begun; counts a refusal. */
+bool freq_send(struct freq_store *store, const char key[FREQ_KEY_BYTES], int64_t deadline_us,
+               redis_fn *done, void *owner);
+void freq_count(struct freq_store *store, enum freq_error error);
+/* What a callback's result is worth; counts errors. False: not a usable reply. */
+bool freq_usable(struct freq_store *store, enum redis_result result,
+                 const struct redis_value *value);
+/* The class of an error reply. */
+enum freq_error freq_error_of(const struct redis_value *value);
+
+struct str freq_str(const char *bytes, size_t len);
+/* HGETALL key, HDEL of an exposure, EXPIRE with NX or GT. */
+bool freq_send_hgetall(struct freq_store *store, const char key[FREQ_KEY_BYTES],
+                       int64_t deadline_us, redis_fn *done, void *owner);
+bool freq_send_hdel(struct freq_store *store, const char key[FREQ_KEY_BYTES], uint32_t time_s,
+                    uint32_t salt);
+bool freq_send_expire(struct freq_store *store, const char key[FREQ_KEY_BYTES], int64_t ttl_s,
+                      struct str condition);
+
+/* freq_reserve.c: the read goes away under its reservations. */
+void freq_ops_abandon(struct freq_read *read);
+/* freq_note.c: sends some of the waiting confirms when Redis is back. */
+void freq_notes_retry(struct freq_store *store);

@@ -1,0 +1,424 @@
+/* Reservations: write, then read back, in one pipeline per record.
+ *
+ *   HSETNX {key}c field value     mine is in
+ *   EXPIRE {key}c hold NX|GT      only where the record may not outlive the reservation
+ *   HGETALL {key}c                who else is in
+ *   OBJECT ENCODING {key}c        may I trust the order of that answer?
+ *
+ * Redis does commands one after the other. Of two bidders at the last place at least the later one
+ * sees both exposures, so it suffices that whoever finds the cap full without its own gives back:
+ * no script. A hash in one block (listpack) answers in the order of insertion; then only those
+ * before mine count against mine, and of n racing bidders exactly those that fit stay. In a large
+ * record (hash table) the order says nothing: all others count, and all racers may have to leave.
+ */
+#include "frequency/freq_private.h"
+
+#include "bidder/base/bug.h"
+#include "bidder/base/clock.h"
+
+#define MAX_STALE_PER_RESERVE 16
+/* A record with a confirmed exposure lives at least CAP_BOOK_LEAST_RETENTION_S from then. */
+#define SURE_LIFE_S (CAP_BOOK_LEAST_RETENTION_S - 3600)
+
+static void op_free(struct freq_op *op)
+{
+    op->next = op->store->free_ops;
+    op->store->free_ops = op;
+}
+
+void freq_ops_abandon(struct freq_read *read)
+{
+    while (read->ops) {
+        struct freq_op *op = read->ops;
+        read->ops = op->next;
+        op->read = NULL;
+    }
+}
+
+static void op_detach(struct freq_op *op)
+{
+    struct freq_op **at = &op->read->ops;
+    while (*at != op) {
+        at = &(*at)->next;
+    }
+    *at = op->next;
+}
+
+/* Takes our field back wherever it was, or may have been, written. */
+static void undo(struct freq_op *op)
+{
+    op->store->stats.undone++;
+    for (uint8_t i = 0; i < op->ticket.key_count; i++) {
+        char key[FREQ_KEY_BYTES];
+        if (op->written & 1u << i) {
+            freq_codec_key(&op->ticket.keys[i], 'c', key);
+            freq_send_hdel(op->store, key, op->ticket.time_s, op->ticket.salt);
+        }
+    }
+}
+
+/* --- the verdict ---------------------------------------------------------------------------- */
+
+/* Where our own exposure stands in a record; its count when it is not there. */
+static uint32_t find_own(const struct freq_record *record, const struct freq_ticket *ticket)
+{
+    uint32_t at = 0;
+    while (at < record->exposure_count && (record->exposures[at].salt != ticket->salt ||
+                                           record->exposures[at].time_s != ticket->time_s)) {
+        at++;
+    }
+    return at;
+}
+
+/* What was not known when EXPIRE was sent. */
+static void mend_ttl(struct freq_op *op, uint32_t i, const struct freq_record *record)
+{
+    bool alone = record->exposure_count <= 1;
+    bool was_nx = op->expire_nx & 1u << i;
+    if (alone == was_nx) {
+        return;
+    }
+    /* Not alone: whoever made the record may hold it shorter than we do. Alone though it had
+     * exposures: it went in between, and this is a new one without a TTL. */
+    char key[FREQ_KEY_BYTES];
+    freq_codec_key(&record->key, 'c', key);
+    freq_send_expire(op->store, key, op->hold_s + FREQ_HOLD_SLACK_S, alone ? STR("NX") : STR("GT"));
+}
+
+/* Checks the caps against those who were there before us. False: our own field is missing. */
+static bool judge(struct freq_op *op, struct freq_verdict *verdict)
+{
+    struct freq_view others = {.outcome = FREQ_KNOWN, .record_count = op->ticket.key_count};
+    others.max_contacts_per_day = op->read ? op->read->view.max_contacts_per_day : 0;
+    uint32_t own[FREQ_MAX_RECORDS];
+    for (uint32_t i = 0; i < others.record_count; i++) {
+        struct freq_record *record = &op->records[i];
+        record->exposures = op->slab.items + op->offsets[i];
+        own[i] = find_own(record, &op->ticket);
+        if (own[i] == record->exposure_count && !record->overflow) {
+            return false;
+        }
+        mend_ttl(op, i, record);
+        others.records[i] = *record;
+        if (!(op->unordered & 1u << i)) {
+            others.records[i].exposure_count = own[i];
+        } else if (own[i] < record->exposure_count) { /* ours to the end, and left out */
+            struct freq_exposure mine = record->exposures[own[i]];
+            others.records[i].exposure_count--;
+            record->exposures[own[i]] = record->exposures[record->exposure_count - 1];
+            record->exposures[record->exposure_count - 1] = mine;
+        }
+    }
+    *verdict = freq_check(op->book, &others, op->line_caps, op->creative_caps, op->now_s);
+    for (uint32_t i = 0; verdict->kind != FREQ_OPEN && i < others.record_count; i++) {
+        /* For the next candidate: without ours, but with those behind us. */
+        struct freq_record *record = &op->records[i];
+        uint32_t at = find_own(record, &op->ticket);
+        if (at < record->exposure_count) {
+            record->exposures[at] = record->exposures[--record->exposure_count];
+        }
+    }
+    return true;
+}
+
+/* The read's view becomes what we just saw. */
+static void refresh_view(struct freq_op *op)
+{
+    struct freq_read *read = op->read;
+    struct freq_slab slab = read->slab;
+    read->slab = op->slab;
+    op->slab = slab;
+    read->view.record_count = op->ticket.key_count;
+    memcpy(read->view.records, op->records, op->ticket.key_count * sizeof(op->records[0]));
+    /* Linked ids are records now. */
+    read->links.count = 0;
+}
+
+static void op_complete(struct freq_op *op)
+{
+    struct freq_store *store = op->store;
+    struct freq_verdict verdict = {.kind = FREQ_OPEN};
+    enum freq_reserve_result result = FREQ_RESERVED;
+    if (op->failed || op->late) {
+        result = op->failed ? FREQ_RESERVE_FAILED : FREQ_RESERVE_LATE;
+    } else if (!judge(op, &verdict)) {
+        freq_count(store, FREQ_ERROR_SHAPE);
+        result = FREQ_RESERVE_FAILED;
+    } else if (verdict.kind != FREQ_OPEN) {
+        result = FREQ_LOST_RACE;
+    }
+    if (result != FREQ_RESERVED || !op->read) {
+        undo(op);
+    }
+    store->stats.reserved += result == FREQ_RESERVED;
+    store->stats.lost_races += result == FREQ_LOST_RACE;
+    store->stats.reserves_late += result == FREQ_RESERVE_LATE;
+    store->stats.reserves_failed += result == FREQ_RESERVE_FAILED;
+    if (!op->read) {
+        op_free(op);
+        return;
+    }
+    if (result == FREQ_RESERVED || result == FREQ_LOST_RACE) {
+        refresh_view(op);
+    }
+    freq_reserve_fn *done = op->done;
+    void *owner = op->owner;
+    op_detach(op);
+    op_free(op);
+    done(owner, result, result == FREQ_LOST_RACE ? &verdict : NULL);
+}
+
+/* --- replies -------------------------------------------------------------------------------- */
+
+static void part_arrived(struct freq_op *op)
+{
+    struct freq_store *store = op->store;
+    if (--op->pending == 0) {
+        op_complete(op);
+    }
+    freq_store_maybe_free(store);
+}
+
+static bool part_usable(struct freq_op *op, enum redis_result result,
+                        const struct redis_value *value)
+{
+    freq_store_arrived(op->store);
+    bool usable = freq_usable(op->store, result, value);
+    op->late = op->late || result == REDIS_LATE;
+    op->failed = op->failed || (!usable && result != REDIS_LATE);
+    return usable;
+}
+
+static void on_written(void *owner, enum redis_result result, const struct redis_value *value)
+{
+    struct freq_part *part = owner;
+    struct freq_op *op = part->whole;
+    if (part_usable(op, result, value)) {
+        if (value->type != REDIS_INT || value->integer != 1) {
+            /* Another exposure of the same second and salt: it is not ours to take back. */
+            freq_count(op->store, FREQ_ERROR_SHAPE);
+            op->written &= (uint16_t) ~(1u << part->record);
+            op->failed = true;
+        }
+    } else if (result == REDIS_OK) {
+        op->written &= (uint16_t) ~(1u << part->record); /* refused by Redis: nothing there */
+    }
+    part_arrived(op);
+}
+
+static void on_reread(void *owner, enum redis_result result, const struct redis_value *value)
+{
+    struct freq_part *part = owner;
+    struct freq_op *op = part->whole;
+    if (part_usable(op, result, value) && !op->failed) {
+        op->offsets[part->record] = op->slab.used;
+        enum status status = freq_codec_record(value, &op->slab, &op->records[part->record]);
+        if (status != STATUS_OK) {
+            freq_count(op->store,
+                       status == STATUS_NO_MEMORY ? FREQ_ERROR_MEMORY : FREQ_ERROR_SHAPE);
+            op->failed = true;
+        }
+    }
+    part_arrived(op);
+}
+
+static void on_order(void *owner, enum redis_result result, const struct redis_value *value)
+{
+    struct freq_part *part = owner;
+    struct freq_op *op = part->whole;
+    freq_store_arrived(op->store);
+    op->late = op->late || result == REDIS_LATE;
+    bool ordered = result == REDIS_OK && value->type == REDIS_STRING &&
+                   (str_eq(value->text, STR("listpack")) || str_eq(value->text, STR("ziplist")));
+    if (!ordered) {
+        op->unordered |= (uint16_t)(1u << part->record);
+        op->store->stats.unordered++;
+    }
+    part_arrived(op);
+}
+
+/* --- sending -------------------------------------------------------------------------------- */
+
+static bool is_stale(const struct freq_exposure *exposure, int64_t now_s, int64_t retention_s)
+{
+    int64_t time_s = exposure->time_s;
+    return time_s + retention_s < now_s ||
+           (exposure->hold_s && time_s + exposure->hold_s + FREQ_STALE_AFTER_S < now_s);
+}
+
+/* Deletes what no cap can count any more. Behind our own write, so that the record stays. */
+static void send_stale(struct freq_op *op, const struct freq_record *record,
+                       const char key[FREQ_KEY_BYTES])
+{
+    const struct freq_exposure *stale[MAX_STALE_PER_RESERVE];
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < record->exposure_count && count < COUNT_OF(stale); i++) {
+        if (is_stale(&record->exposures[i], op->now_s, op->book->retention_s)) {
+            stale[count++] = &record->exposures[i];
+        }
+    }
+    if (!count) {
+        return;
+    }
+    struct redis *redis = op->store->redis;
+    redis_begin(redis, 2 + count);
+    redis_arg(redis, STR("HDEL"));
+    redis_arg(redis, freq_str(key, FREQ_KEY_BYTES));
+    for (uint32_t i = 0; i < count; i++) {
+        char field[FREQ_FIELD_BYTES];
+        freq_codec_field(stale[i]->time_s, stale[i]->salt, field);
+        redis_arg(redis, freq_str(field, sizeof(field)));
+    }
+    if (freq_send(op->store, key, 0, NULL, NULL)) {
+        op->store->stats.stale_removed += count;
+    }
+}
+
+/* Whether the record surely outlives the reservation without our EXPIRE. */
+static bool lives_long(const struct freq_op *op, const struct freq_record *record)
+{
+    for (uint32_t i = 0; record && i < record->exposure_count; i++) {
+        const struct freq_exposure *exposure = &record->exposures[i];
+        if (!exposure->hold_s && exposure->time_s + SURE_LIFE_S > op->now_s + op->hold_s) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool send_part(struct freq_op *op, struct freq_part *part, uint32_t record,
+                      const char key[FREQ_KEY_BYTES], int64_t deadline_us, redis_fn *done)
+{
+    *part = (struct freq_part){.whole = op, .record = (uint8_t)record};
+    if (!freq_send(op->store, key, deadline_us, done, part)) {
+        return false;
+    }
+    op->pending++;
+    return true;
+}
+
+/* The pipeline of one record; known is what the read saw of it, NULL for a linked id. */
+static bool send_record(struct freq_op *op, uint32_t i, const struct freq_record *known,
+                        int64_t deadline_us)
+{
+    struct redis *redis = op->store->redis;
+    char key[FREQ_KEY_BYTES], field[FREQ_FIELD_BYTES], value[FREQ_RESERVED_BYTES];
+    freq_codec_key(&op->ticket.keys[i], 'c', key);
+    freq_codec_field(op->ticket.time_s, op->ticket.salt, field);
+    size_t value_len = freq_codec_value(&op->ticket.refs, op->hold_s, value);
+    redis_begin(redis, 4);
+    redis_arg(redis, STR("HSETNX"));
+    redis_arg(redis, freq_str(key, sizeof(key)));
+    redis_arg(redis, freq_str(field, sizeof(field)));
+    redis_arg(redis, freq_str(value, value_len));
+    if (!send_part(op, &op->write_parts[i], i, key, deadline_us, on_written)) {
+        return false;
+    }
+    op->written |= (uint16_t)(1u << i);
+    bool empty = !known || known->exposure_count == 0;
+    op->expire_nx |= (uint16_t)(empty ? 1u << i : 0);
+    if (!lives_long(op, known)) {
+        freq_send_expire(op->store, key, op->hold_s + FREQ_HOLD_SLACK_S,
+                         empty ? STR("NX") : STR("GT"));
+    }
+    if (known) {
+        send_stale(op, known, key);
+    }
+    redis_begin(redis, 2);
+    redis_arg(redis, STR("HGETALL"));
+    redis_arg(redis, freq_str(key, sizeof(key)));
+    if (!send_part(op, &op->read_parts[i], i, key, deadline_us, on_reread)) {
+        return false;
+    }
+    redis_begin(redis, 3);
+    redis_arg(redis, STR("OBJECT"));
+    redis_arg(redis, STR("ENCODING"));
+    redis_arg(redis, freq_str(key, sizeof(key)));
+    return send_part(op, &op->order_parts[i], i, key, deadline_us, on_order);
+}
+
+static void on_failed_later(void *owner, enum redis_result result, const struct redis_value *value)
+{
+    struct freq_part *part = owner;
+    (void)result;
+    (void)value;
+    struct freq_op *op = part->whole;
+    freq_store_arrived(op->store);
+    part_arrived(op);
+}
+
+static void ticket_fill(struct freq_op *op, const struct freq_read *read, struct exposure_refs refs)
+{
+    struct freq_ticket *ticket = &op->ticket;
+    *ticket = (struct freq_ticket){.time_s = (uint32_t)op->now_s,
+                                   .salt = (uint32_t)prng_next(&op->store->prng) & FREQ_SALT_MASK,
+                                   .refs = refs};
+    for (uint32_t i = 0; i < read->view.record_count; i++) {
+        const struct freq_record *record = &read->view.records[i];
+        op->records[i] = (struct freq_record){.key = record->key, .household = record->household};
+        ticket->keys[i] = record->key;
+        ticket->household_mask |= (uint16_t)(record->household ? 1u << i : 0);
+        ticket->key_count++;
+    }
+    for (uint8_t l = 0; l < read->links.count; l++) {
+        const struct person_key *key = &read->links.keys[l];
+        bool known = false;
+        for (uint8_t i = 0; i < ticket->key_count; i++) {
+            known = known || memcmp(&ticket->keys[i], key, sizeof(*key)) == 0;
+        }
+        if (!known) {
+            op->records[ticket->key_count] = (struct freq_record){.key = *key};
+            ticket->keys[ticket->key_count++] = *key;
+        }
+    }
+}
+
+enum status freq_reserve(struct freq_store *store, struct freq_read *read,
+                         const struct cap_book *book, struct cap_list line_caps,
+                         struct cap_list creative_caps, struct exposure_refs refs, uint16_t hold_s,
+                         int64_t now_s, int64_t deadline_us, struct freq_ticket *ticket,
+                         freq_reserve_fn *done, void *owner)
+{
+    BUG_ON(read->state != READ_READY || hold_s == 0);
+    struct freq_op *op = store->free_ops;
+    if (!op || !read->view.record_count) {
+        store->stats.pool_exhausted += !op;
+        return op ? STATUS_INVALID : STATUS_LIMIT;
+    }
+    store->free_ops = op->next;
+    struct freq_slab slab = op->slab;
+    slab.used = 0;
+    *op = (struct freq_op){.store = store,
+                           .read = read,
+                           .next = read->ops,
+                           .done = done,
+                           .owner = owner,
+                           .book = book,
+                           .line_caps = line_caps,
+                           .creative_caps = creative_caps,
+                           .now_s = now_s,
+                           .hold_s = hold_s,
+                           .slab = slab};
+    read->ops = op;
+    ticket_fill(op, read, refs);
+    *ticket = op->ticket;
+    int64_t limit_us = clock_mono_us() + store->options.timeout_us;
+    deadline_us = deadline_us < limit_us ? deadline_us : limit_us;
+    for (uint32_t i = 0; i < op->ticket.key_count && !op->failed; i++) {
+        const struct freq_record *known =
+            i < read->view.record_count ? &read->view.records[i] : NULL;
+        op->failed = !send_record(op, i, known, deadline_us);
+    }
+    if (op->pending) {
+        return STATUS_OK;
+    }
+    op->write_parts[0] = (struct freq_part){.whole = op};
+    if (!redis_later(store->redis, on_failed_later, &op->write_parts[0])) {
+        op_detach(op);
+        op_free(op);
+        return STATUS_LIMIT;
+    }
+    store->outstanding++;
+    op->pending = 1;
+    return STATUS_OK;
+}
