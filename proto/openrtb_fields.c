@@ -2,7 +2,6 @@
 #include "proto/openrtb_fields.h"
 
 #include "bidder/base/bug.h"
-#include "bidder/base/prng.h"
 #include "proto/openrtb_wire.h"
 
 /* F(struct, "name", KIND, member) and, with an inner table, T(..., table). */
@@ -21,10 +20,7 @@
     {                                                                                              \
         .name = {name_, sizeof(name_) - 1}, .kind = FIELD_##kind_, .table = &(table_)              \
     }
-#define TABLE(fields_, ...)                                                                        \
-    {                                                                                              \
-        .fields = (fields_), .count = COUNT_OF(fields_), __VA_ARGS__                               \
-    }
+#define FIELDS(fields_) .fields = (fields_), .count = COUNT_OF(fields_)
 
 /* --- small shared objects ------------------------------------------------------------------ */
 
@@ -33,8 +29,9 @@ static struct field durfloor_fields[] = {
     F(struct bidreq_durfloor, "maxdur", COUNT, max_s),
     F(struct bidreq_durfloor, "bidfloor", PRICE, bidfloor_micros),
 };
-static struct field_table durfloor_table = TABLE(
-    durfloor_fields, .size = sizeof(struct bidreq_durfloor), .enter = openrtb_default_durfloor);
+static struct field_table durfloor_table = {FIELDS(durfloor_fields),
+                                            .size = sizeof(struct bidreq_durfloor),
+                                            .enter = openrtb_default_durfloor};
 
 static struct field geo_fields[] = {
     F(struct bidreq_geo, "lat", DEGREES, lat_micro),
@@ -47,7 +44,7 @@ static struct field geo_fields[] = {
     F(struct bidreq_geo, "type", COUNT, type),
     F(struct bidreq_geo, "utcoffset", INT, utcoffset),
 };
-static struct field_table geo_table = TABLE(geo_fields);
+static struct field_table geo_table = {FIELDS(geo_fields)};
 
 /* --- imp ----------------------------------------------------------------------------------- */
 
@@ -56,7 +53,7 @@ static struct field size_fields[] = {
     F(struct bidreq_size, "wratio", COUNT, wratio), F(struct bidreq_size, "hratio", COUNT, hratio),
     F(struct bidreq_size, "wmin", COUNT, wmin),
 };
-static struct field_table size_table = TABLE(size_fields, .size = sizeof(struct bidreq_size));
+static struct field_table size_table = {FIELDS(size_fields), .size = sizeof(struct bidreq_size)};
 
 static struct field banner_fields[] = {
     F(struct bidreq_banner, "w", COUNT, w),
@@ -68,8 +65,8 @@ static struct field banner_fields[] = {
     F(struct bidreq_banner, "mimes", TEXTS, mimes),
     F(struct bidreq_banner, "pos", COUNT, pos),
 };
-static struct field_table banner_table =
-    TABLE(banner_fields, .size = sizeof(struct bidreq_banner), .enter = openrtb_default_banner);
+static struct field_table banner_table = {
+    FIELDS(banner_fields), .size = sizeof(struct bidreq_banner), .enter = openrtb_default_banner};
 
 #define AV_FIELDS                                                                                  \
     F(struct bidreq_av, "mimes", TEXTS, mimes),                                                    \
@@ -100,12 +97,12 @@ static struct field video_fields[] = {
     F(struct bidreq_av, "skip", FLAG, skip),
     F(struct bidreq_av, "pos", COUNT, pos),
 };
-static struct field_table video_table =
-    TABLE(video_fields, .size = sizeof(struct openrtb_av), .enter = openrtb_default_av);
+static struct field_table video_table = {FIELDS(video_fields), .size = sizeof(struct openrtb_av),
+                                         .enter = openrtb_default_av};
 
 static struct field audio_fields[] = {AV_FIELDS};
-static struct field_table audio_table =
-    TABLE(audio_fields, .size = sizeof(struct openrtb_av), .enter = openrtb_default_av);
+static struct field_table audio_table = {FIELDS(audio_fields), .size = sizeof(struct openrtb_av),
+                                         .enter = openrtb_default_av};
 
 static struct field deal_fields[] = {
     F(struct bidreq_deal, "id", TEXT, id),
@@ -118,29 +115,29 @@ static struct field deal_fields[] = {
     F(struct bidreq_deal, "mincpmpersec", PRICE, mincpmpersec_micros),
     T(struct bidreq_deal, "durfloors", OBJECTS, durfloors, durfloor_table),
 };
-static struct field_table deal_table =
-    TABLE(deal_fields, .size = sizeof(struct bidreq_deal), .enter = openrtb_default_deal);
+static struct field_table deal_table = {FIELDS(deal_fields), .size = sizeof(struct bidreq_deal),
+                                        .enter = openrtb_default_deal};
 
 static struct field pmp_fields[] = {
     F(struct bidreq_imp, "private_auction", BOOL, private_auction),
     T(struct bidreq_imp, "deals", OBJECTS, deals, deal_table),
 };
-static struct field_table pmp_table = TABLE(pmp_fields);
+static struct field_table pmp_table = {FIELDS(pmp_fields)};
 
 static struct field qty_fields[] = {F(struct bidreq_imp, "multiplier", PRICE, qty_micros)};
-static struct field_table qty_table = TABLE(qty_fields);
+static struct field_table qty_table = {FIELDS(qty_fields)};
 
 /* --- native -------------------------------------------------------------------------------- */
 
 static struct field title_fields[] = {F(struct bidreq_asset, "len", COUNT, len)};
-static struct field_table title_table = TABLE(title_fields);
+static struct field_table title_table = {FIELDS(title_fields)};
 
 static struct field image_fields[] = {
     F(struct bidreq_asset, "type", COUNT, type), F(struct bidreq_asset, "w", COUNT, w),
     F(struct bidreq_asset, "h", COUNT, h),       F(struct bidreq_asset, "wmin", COUNT, wmin),
     F(struct bidreq_asset, "hmin", COUNT, hmin), F(struct bidreq_asset, "mimes", TEXTS, mimes),
 };
-static struct field_table image_table = TABLE(image_fields);
+static struct field_table image_table = {FIELDS(image_fields)};
 
 static struct field asset_video_fields[] = {
     F(struct bidreq_asset, "mimes", TEXTS, mimes),
@@ -148,13 +145,13 @@ static struct field asset_video_fields[] = {
     F(struct bidreq_asset, "maxduration", COUNT, maxduration),
     F(struct bidreq_asset, "protocols", INTS, protocols),
 };
-static struct field_table asset_video_table = TABLE(asset_video_fields);
+static struct field_table asset_video_table = {FIELDS(asset_video_fields)};
 
 static struct field data_fields[] = {
     F(struct bidreq_asset, "type", COUNT, type),
     F(struct bidreq_asset, "len", COUNT, len),
 };
-static struct field_table data_table = TABLE(data_fields);
+static struct field_table data_table = {FIELDS(data_fields)};
 
 #define PART(name_, table_, kind_)                                                                 \
     {                                                                                              \
@@ -169,15 +166,15 @@ static struct field asset_fields[] = {
     PART("video", asset_video_table, BIDREQ_ASSET_VIDEO),
     PART("data", data_table, BIDREQ_ASSET_DATA),
 };
-static struct field_table asset_table =
-    TABLE(asset_fields, .size = sizeof(struct bidreq_asset), .enter = openrtb_default_asset);
+static struct field_table asset_table = {FIELDS(asset_fields), .size = sizeof(struct bidreq_asset),
+                                         .enter = openrtb_default_asset};
 
 static struct field eventtracker_fields[] = {
     F(struct bidreq_eventtracker, "event", COUNT, event),
     F(struct bidreq_eventtracker, "methods", INTS, methods),
 };
-static struct field_table eventtracker_table =
-    TABLE(eventtracker_fields, .size = sizeof(struct bidreq_eventtracker));
+static struct field_table eventtracker_table = {FIELDS(eventtracker_fields),
+                                                .size = sizeof(struct bidreq_eventtracker)};
 
 #define MARKUP_FIELDS                                                                              \
     F(struct bidreq_native, "ver", TEXT, ver),                                                     \
@@ -185,13 +182,13 @@ static struct field_table eventtracker_table =
         T(struct bidreq_native, "eventtrackers", OBJECTS, eventtrackers, eventtracker_table)
 
 static struct field markup_inner_fields[] = {MARKUP_FIELDS};
-static struct field_table markup_inner_table =
-    TABLE(markup_inner_fields, .size = sizeof(struct bidreq_native));
+static struct field_table markup_inner_table = {FIELDS(markup_inner_fields),
+                                                .size = sizeof(struct bidreq_native)};
 static struct field markup_fields[] = {
     MARKUP_FIELDS,
     T(struct openrtb_markup, "native", OBJECT, root, markup_inner_table),
 };
-struct field_table openrtb_markup_table = TABLE(markup_fields);
+struct field_table openrtb_markup_table = {FIELDS(markup_fields)};
 
 static struct field native_fields[] = {
     F(struct bidreq_native, "ver", TEXT, ver),
@@ -199,8 +196,8 @@ static struct field native_fields[] = {
     F(struct bidreq_native, "battr", INTS, battr),
     HERE("request", MARKUP, openrtb_markup_table),
 };
-static struct field_table native_table =
-    TABLE(native_fields, .size = sizeof(struct openrtb_native), .enter = openrtb_default_native);
+static struct field_table native_table = {
+    FIELDS(native_fields), .size = sizeof(struct openrtb_native), .enter = openrtb_default_native};
 
 static struct field imp_fields[] = {
     F(struct bidreq_imp, "id", TEXT, id),
@@ -219,8 +216,8 @@ static struct field imp_fields[] = {
     F(struct bidreq_imp, "exp", COUNT, exp),
     HERE("qty", INSIDE, qty_table),
 };
-static struct field_table imp_table =
-    TABLE(imp_fields, .size = sizeof(struct bidreq_imp), .enter = openrtb_default_imp);
+static struct field_table imp_table = {FIELDS(imp_fields), .size = sizeof(struct bidreq_imp),
+                                       .enter = openrtb_default_imp};
 
 /* --- site, app, dooh ----------------------------------------------------------------------- */
 
@@ -228,7 +225,7 @@ static struct field publisher_fields[] = {
     F(struct bidreq_media, "id", TEXT, publisher_id),
     F(struct bidreq_media, "domain", TEXT, publisher_domain),
 };
-static struct field_table publisher_table = TABLE(publisher_fields);
+static struct field_table publisher_table = {FIELDS(publisher_fields)};
 
 static struct field content_fields[] = {
     F(struct bidreq_media, "id", TEXT, content_id),
@@ -240,7 +237,7 @@ static struct field content_fields[] = {
     F(struct bidreq_media, "len", COUNT, content_len),
     F(struct bidreq_media, "livestream", FLAG, content_livestream),
 };
-static struct field_table content_table = TABLE(content_fields);
+static struct field_table content_table = {FIELDS(content_fields)};
 
 static struct field media_fields[] = {
     F(struct bidreq_media, "id", TEXT, id),
@@ -273,9 +270,9 @@ static void enter_dooh(void *media)
     ((struct openrtb_media *)media)->media.kind = BIDREQ_DOOH;
 }
 
-static struct field_table site_table = TABLE(media_fields, .enter = enter_site);
-static struct field_table app_table = TABLE(media_fields, .enter = enter_app);
-static struct field_table dooh_table = TABLE(media_fields, .enter = enter_dooh);
+static struct field_table site_table = {FIELDS(media_fields), .enter = enter_site};
+static struct field_table app_table = {FIELDS(media_fields), .enter = enter_app};
+static struct field_table dooh_table = {FIELDS(media_fields), .enter = enter_dooh};
 
 /* --- device, user, regs, source ------------------------------------------------------------ */
 
@@ -307,29 +304,29 @@ static struct field device_fields[] = {
     F(struct bidreq_device, "h", COUNT, h),
     HERE("ext", INSIDE, device_ext_table),
 };
-static struct field_table device_table = TABLE(device_fields);
+static struct field_table device_table = {FIELDS(device_fields)};
 
 static struct field uid_fields[] = {
     F(struct bidreq_eid, "id", TEXT, id),
     F(struct bidreq_eid, "atype", COUNT, atype),
 };
-static struct field_table uid_table = TABLE(uid_fields);
+static struct field_table uid_table = {FIELDS(uid_fields)};
 static struct field eid_fields[] = {
     F(struct bidreq_eid, "source", TEXT, source),
     HERE("uids", FIRST, uid_table),
 };
-static struct field_table eid_table = TABLE(eid_fields, .size = sizeof(struct bidreq_eid));
+static struct field_table eid_table = {FIELDS(eid_fields), .size = sizeof(struct bidreq_eid)};
 
 static struct field segment_fields[] = {F(struct bidreq_user, "id", APPEND, segments)};
-static struct field_table segment_table = TABLE(segment_fields);
+static struct field_table segment_table = {FIELDS(segment_fields)};
 static struct field user_data_fields[] = {HERE("segment", EACH, segment_table)};
-static struct field_table user_data_table = TABLE(user_data_fields);
+static struct field_table user_data_table = {FIELDS(user_data_fields)};
 
 static struct field user_ext_fields[] = {
     F(struct openrtb_wire, "consent", TEXT, old_user.consent),
     T(struct openrtb_wire, "eids", OBJECTS, old_user.eids, eid_table),
 };
-static struct field_table user_ext_table = TABLE(user_ext_fields, .scalars = {"user.ext.", 9});
+static struct field_table user_ext_table = {FIELDS(user_ext_fields), .scalars = {"user.ext.", 9}};
 
 static struct field user_fields[] = {
     F(struct openrtb_wire, "id", TEXT, request.user.id),
@@ -344,7 +341,7 @@ static struct field user_fields[] = {
     T(struct openrtb_wire, "geo", INSIDE, user_geo, geo_table),
     HERE("ext", INSIDE, user_ext_table),
 };
-static struct field_table user_table = TABLE(user_fields);
+static struct field_table user_table = {FIELDS(user_fields)};
 
 static struct field regs_ext_fields[] = {
     F(struct bidreq_regs, "gdpr", FLAG, gdpr),
@@ -353,7 +350,7 @@ static struct field regs_ext_fields[] = {
     F(struct bidreq_regs, "gpp_sid", INTS, gpp_sid),
     F(struct bidreq_regs, "gpc", FLAG, gpc),
 };
-static struct field_table regs_ext_table = TABLE(regs_ext_fields);
+static struct field_table regs_ext_table = {FIELDS(regs_ext_fields)};
 
 static struct field regs_fields[] = {
     F(struct openrtb_wire, "coppa", FLAG, request.regs.coppa),
@@ -364,14 +361,14 @@ static struct field regs_fields[] = {
     F(struct openrtb_wire, "gpc", FLAG, request.regs.gpc),
     T(struct openrtb_wire, "ext", INSIDE, old_regs, regs_ext_table),
 };
-static struct field_table regs_table = TABLE(regs_fields);
+static struct field_table regs_table = {FIELDS(regs_fields)};
 
 static struct field node_fields[] = {
     F(struct bidreq_schain_node, "asi", TEXT, asi),
     F(struct bidreq_schain_node, "sid", TEXT, sid),
 };
-static struct field_table node_table =
-    TABLE(node_fields, .size = sizeof(struct bidreq_schain_node));
+static struct field_table node_table = {FIELDS(node_fields),
+                                        .size = sizeof(struct bidreq_schain_node)};
 
 static void enter_schain(void *schain)
 {
@@ -382,12 +379,12 @@ static struct field schain_fields[] = {
     F(struct openrtb_schain, "complete", FLAG, complete),
     T(struct openrtb_schain, "nodes", OBJECTS, nodes, node_table),
 };
-static struct field_table schain_table = TABLE(schain_fields, .enter = enter_schain);
+static struct field_table schain_table = {FIELDS(schain_fields), .enter = enter_schain};
 
 static struct field source_ext_fields[] = {
     T(struct openrtb_wire, "schain", INSIDE, old_schain, schain_table),
 };
-static struct field_table source_ext_table = TABLE(source_ext_fields);
+static struct field_table source_ext_table = {FIELDS(source_ext_fields)};
 
 static struct field source_fields[] = {
     F(struct openrtb_wire, "tid", TEXT, request.source.tid),
@@ -395,7 +392,7 @@ static struct field source_fields[] = {
     T(struct openrtb_wire, "schain", INSIDE, schain, schain_table),
     HERE("ext", INSIDE, source_ext_table),
 };
-static struct field_table source_table = TABLE(source_fields);
+static struct field_table source_table = {FIELDS(source_fields)};
 
 /* --- the top ------------------------------------------------------------------------------- */
 
@@ -427,7 +424,7 @@ static struct field root_fields[] = {
     F(struct bid_request, "bapp", TEXTS, bapp),
     F(struct bid_request, "cattax", COUNT, cattax),
 };
-struct field_table openrtb_root_table = TABLE(root_fields);
+struct field_table openrtb_root_table = {FIELDS(root_fields)};
 
 /* --- perfect hashes ------------------------------------------------------------------------ */
 
