@@ -441,6 +441,7 @@ enum no_bid_reason auction_reason_of_select(enum select_miss miss)
     static const enum no_bid_reason reasons[SELECT_MISS_COUNT] = {
         [SELECT_OK] = NO_BID_NONE,
         [SELECT_SEAT] = NO_BID_SEAT,
+        [SELECT_DEAL] = NO_BID_DEAL,
         [SELECT_DEAL_DOMAIN] = NO_BID_DEAL_DOMAIN,
         [SELECT_BADV] = NO_BID_ADVERTISER_BLOCKED,
         [SELECT_BCAT] = NO_BID_CATEGORY_BLOCKED,
@@ -742,10 +743,6 @@ void auction_start(struct auction_desk *desk, uint32_t exchange, enum wire_forma
     auction->now_us = auction->stage_ns / 1000;
     auction->deadline_us = INT64_MAX;
     auction->now_s = clock_wall_us() / 1000000;
-    auction->body = arena_strdup(&auction->arena, body);
-    if (!auction->body.ptr) {
-        finish_no_bid(auction, NO_BID_NO_MEMORY);
-        return;
-    }
+    auction->body = body;
     run(auction);
 }

@@ -75,8 +75,8 @@ void auction_desk_set_model(struct auction_desk *desk, const struct predict_mode
 uint32_t auction_desk_running(const struct auction_desk *desk);
 const struct token_keys *auction_desk_token_keys(const struct auction_desk *desk);
 
-/* body is copied. exchange: index in the current catalog. received_us: when the request was
- * complete (monotonic), for the deadline. */
+/* body must stay until the answer: the request's texts are views into it. exchange: index in the
+ * current catalog. received_us: when the request was complete (monotonic), for the deadline. */
 void auction_start(struct auction_desk *desk, uint32_t exchange, enum wire_format format,
                    struct str body, int64_t received_us, auction_answer_fn *answer, void *owner,
                    uint64_t handle);

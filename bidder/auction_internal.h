@@ -28,7 +28,7 @@ struct auction {
     uint64_t handle;
 
     struct arena arena; /* reset when the auction ends */
-    struct str body;    /* copy in the arena */
+    struct str body;    /* borrowed until the answer (explain: a copy in the arena) */
     struct bid_request request;
     struct person person;
     uint64_t id; /* owner << 40 | sequence */

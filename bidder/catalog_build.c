@@ -252,6 +252,12 @@ static void build_lookups(struct catalog_reader *reader)
         }
         last[first] = i;
     }
+    for (uint32_t i = 0; i < catalog->exchange_count; i++) {
+        catalog->exchanges[i].ref = cap_ref32(catalog->exchanges[i].id);
+    }
+    for (uint32_t i = 0; i < catalog->deal_count; i++) {
+        catalog->deals[i].ref = cap_ref32(catalog->deals[i].id);
+    }
     for (uint32_t i = 0; i < catalog->brand_count; i++) {
         catalog->brands[i].ref = cap_ref24(catalog->brands[i].id);
         catalog->brands[i].ref32 = cap_ref32(catalog->brands[i].id);

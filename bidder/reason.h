@@ -12,6 +12,7 @@
     X(NO_MEMORY, 1, "the request did not fit the memory of one auction")                           \
     X(NO_MATCH, 0, "no line item targets this impression")                                         \
     X(SEAT, 0, "wseat, bseat or the deal's seats exclude ours")                                    \
+    X(DEAL, 0, "none of the line's deals can be used on this impression")                          \
     X(DEAL_DOMAIN, 0, "the deal's wadomain does not list the advertiser")                          \
     X(ADVERTISER_BLOCKED, 0, "badv blocks the advertiser's domain")                                \
     X(CATEGORY_BLOCKED, 0, "bcat blocks a category, or acat does not allow it")                    \
