@@ -223,6 +223,17 @@ bool freq_last_brand(const struct freq_view *view, const uint32_t *brands, uint3
     return found;
 }
 
+int freq_find_answer(const struct freq_view *view, uint32_t dmp_ref, uint32_t audience_ref)
+{
+    for (uint32_t i = 0; i < view->answer_count; i++) {
+        const struct freq_answer *answer = &view->answers[i];
+        if (answer->dmp_ref == dmp_ref && answer->audience_ref == audience_ref) {
+            return answer->in;
+        }
+    }
+    return -1;
+}
+
 bool freq_has_segment(const struct freq_view *view, uint32_t segment_ref)
 {
     return list_has((struct cap_list){.items = view->segments, .count = view->segment_count},

@@ -22,6 +22,7 @@
 #define FREQ_MAX_SEGMENTS  256
 #define FREQ_MAX_RECORDS   (PERSON_MAX_KEYS + 4 + 1) /* ids, links, household */
 #define FREQ_MAX_MUTED     16
+#define FREQ_MAX_ANSWERS   16 /* of DMPs, unexpired */
 
 struct freq_exposure {
     struct exposure_refs refs;
@@ -47,6 +48,12 @@ enum freq_outcome {
 };
 const char *freq_outcome_name(enum freq_outcome outcome);
 
+/* A DMP's word on whether the person is in an audience. Refs: cap_ref32 of their catalog ids. */
+struct freq_answer {
+    uint32_t dmp_ref, audience_ref;
+    bool in;
+};
+
 /* Everything known about the person; lives until freq_read_finish. */
 struct freq_view {
     enum freq_outcome outcome;
@@ -59,6 +66,8 @@ struct freq_view {
     uint32_t max_contacts_per_day;        /* the person's own cap; 0 = none */
     uint32_t muted_count;
     uint32_t muted[FREQ_MAX_MUTED]; /* cap_ref32 of brand ids and category names */
+    uint32_t answer_count;
+    struct freq_answer answers[FREQ_MAX_ANSWERS]; /* what DMPs said, cached */
 };
 
 /* --- pure ----------------------------------------------------------------------------------- */
@@ -97,6 +106,8 @@ uint32_t freq_line_count(const struct freq_view *view, uint32_t line_ref, int64_
 /* The latest exposure among the given brand refs inside window_s; false when there is none. */
 bool freq_last_brand(const struct freq_view *view, const uint32_t *brands, uint32_t count,
                      int64_t now_s, int64_t window_s, uint32_t *brand, int64_t *time_s);
+/* 1 = in, 0 = not in, -1 = the DMP has not said (or it was too long ago). */
+int freq_find_answer(const struct freq_view *view, uint32_t dmp_ref, uint32_t audience_ref);
 bool freq_has_segment(const struct freq_view *view, uint32_t segment_ref);
 /* ref: cap_ref32 of a brand id or a category. */
 bool freq_is_muted(const struct freq_view *view, uint32_t ref);
@@ -159,3 +170,8 @@ void freq_release(struct freq_store *store, const struct freq_ticket *ticket);
 /* It was shown. Idempotent; brings back a reservation that had expired (late notice). ttl_s as
  * cap_book.retention_s. Fire and forget; failures are counted and retried by the next notice. */
 void freq_confirm(struct freq_store *store, const struct freq_ticket *ticket, int64_t ttl_s);
+/* Keeps a DMP's answers with the person until expires_s (the profile lives at least so long). Fire
+ * and forget. in: bit i = in the audience audience_refs[i]. */
+void freq_learn(struct freq_store *store, const struct person_key *person_key, uint32_t dmp_ref,
+                const uint32_t *audience_refs, uint32_t count, uint32_t in, int64_t now_s,
+                int64_t expires_s);

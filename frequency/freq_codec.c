@@ -131,6 +131,31 @@ static bool take_limit(struct freq_view *view, struct str value)
     return limit != 0;
 }
 
+void freq_codec_answer(const struct freq_answer *answer, uint32_t expires_s,
+                       char field[FREQ_ANSWER_FIELD_BYTES], char value[FREQ_ANSWER_VALUE_BYTES])
+{
+    field[0] = 'd';
+    put_be(field + 1, answer->dmp_ref, 4);
+    put_be(field + 5, answer->audience_ref, 4);
+    value[0] = answer->in ? 1 : 0;
+    put_be(value + 1, expires_s, 4);
+}
+
+static bool take_answer(struct freq_view *view, struct str field, struct str value, int64_t now_s)
+{
+    if (field.len != FREQ_ANSWER_FIELD_BYTES || value.len != FREQ_ANSWER_VALUE_BYTES ||
+        (unsigned char)value.ptr[0] > 1) {
+        return false;
+    }
+    if ((int64_t)get_be(value.ptr + 1, 4) > now_s && view->answer_count < FREQ_MAX_ANSWERS) {
+        view->answers[view->answer_count++] =
+            (struct freq_answer){.dmp_ref = get_be(field.ptr + 1, 4),
+                                 .audience_ref = get_be(field.ptr + 5, 4),
+                                 .in = value.ptr[0] != 0};
+    }
+    return true;
+}
+
 static void take_link(struct freq_links *links, const char *bytes)
 {
     for (uint8_t i = 0; i < links->count; i++) {
@@ -181,6 +206,9 @@ enum status freq_codec_profile(const struct redis_value *reply, int64_t now_s,
             if (good) {
                 take_muted(view, get_be(field.ptr + 1, 4));
             }
+            break;
+        case 'd':
+            good = take_answer(view, field, pair[1].text, now_s);
             break;
         case 'l':
             good = field.len == 1 + PERSON_KEY_BYTES;

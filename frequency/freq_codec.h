@@ -6,17 +6,20 @@
  *                  ... | hold u16                              13 bytes: reserved for hold seconds
  *   {key}p  's' segment u32 -> expiry u32 (hours since 1970)   'w' -> consent withdrawn
  *           'm' -> max contacts per day u16                    'x' ref u32 -> muted
- *           'l' key 16 bytes -> another id of the person */
+ *           'l' key 16 bytes -> another id of the person
+ *           'd' dmp u32 audience u32 -> in u8, expiry u32 s    a DMP's answer, cached */
 #pragma once
 
 #include "bidder/base/redis.h"
 #include "frequency/freq.h"
 
-#define FREQ_KEY_BYTES      19
-#define FREQ_FIELD_BYTES    7
-#define FREQ_VALUE_BYTES    11 /* confirmed */
-#define FREQ_RESERVED_BYTES 13
-#define FREQ_SALT_MASK      0xffffffu
+#define FREQ_KEY_BYTES          19
+#define FREQ_FIELD_BYTES        7
+#define FREQ_VALUE_BYTES        11 /* confirmed */
+#define FREQ_RESERVED_BYTES     13
+#define FREQ_ANSWER_FIELD_BYTES 9
+#define FREQ_ANSWER_VALUE_BYTES 5
+#define FREQ_SALT_MASK          0xffffffu
 
 #define FREQ_MAX_LINKS (FREQ_MAX_RECORDS - PERSON_MAX_KEYS - 1)
 
@@ -50,5 +53,8 @@ struct freq_links {
 enum status freq_codec_profile(const struct redis_value *reply, int64_t now_s,
                                struct freq_view *view, struct freq_links *links,
                                uint64_t *unknown) MUST_USE;
+/* Field and value of a DMP's answer. */
+void freq_codec_answer(const struct freq_answer *answer, uint32_t expires_s,
+                       char field[FREQ_ANSWER_FIELD_BYTES], char value[FREQ_ANSWER_VALUE_BYTES]);
 /* Ascending, without duplicates. */
 void freq_codec_sort_segments(struct freq_view *view);

@@ -166,3 +166,26 @@ void freq_release(struct freq_store *store, const struct freq_ticket *ticket)
         }
     }
 }
+
+void freq_learn(struct freq_store *store, const struct person_key *person_key, uint32_t dmp_ref,
+                const uint32_t *audience_refs, uint32_t count, uint32_t in, int64_t now_s,
+                int64_t expires_s)
+{
+    struct redis *redis = store->redis;
+    char key[FREQ_KEY_BYTES], field[FREQ_ANSWER_FIELD_BYTES], value[FREQ_ANSWER_VALUE_BYTES];
+    freq_codec_key(person_key, 'p', key);
+    redis_begin(redis, 2 + 2 * count);
+    redis_arg(redis, STR("HSET"));
+    redis_arg(redis, freq_str(key, sizeof(key)));
+    for (uint32_t i = 0; i < count; i++) {
+        struct freq_answer answer = {
+            .dmp_ref = dmp_ref, .audience_ref = audience_refs[i], .in = in >> i & 1};
+        freq_codec_answer(&answer, (uint32_t)expires_s, field, value);
+        redis_arg(redis, freq_str(field, sizeof(field)));
+        redis_arg(redis, freq_str(value, sizeof(value)));
+    }
+    if (freq_send(store, key, 0, NULL, NULL)) {
+        freq_send_expire(store, key, expires_s - now_s, STR("NX"));
+        freq_send_expire(store, key, expires_s - now_s, STR("GT"));
+    }
+}

@@ -309,7 +309,7 @@ static struct freq_read *read_take(struct freq_store *store)
     struct freq_view *view = &read->view;
     view->outcome = FREQ_KNOWN;
     view->withdrawn = false;
-    view->record_count = view->segment_count = view->muted_count = 0;
+    view->record_count = view->segment_count = view->muted_count = view->answer_count = 0;
     view->max_contacts_per_day = 0;
     return read;
 }
