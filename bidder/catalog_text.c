@@ -122,7 +122,7 @@ const struct text_rule_info text_rules[TEXT_RULE_COUNT] = {
     [TEXT_PATH_ID] = {check_path_id, 0, "1 to 128 letters, digits or - _ .",
                       "^[A-Za-z0-9._-]{1,128}$"},
     [TEXT_URL] = {value_url, 0, "a url that starts with https:// or http://",
-                  "^https?://[A-Za-z0-9\\[][^\\s\"<>\\\\]*$"},
+                  "^https?://[A-Za-z0-9\\[][^\\u0000-\\u0020\\u007f\"<>\\\\]*$"},
     [TEXT_DOMAIN] = {value_domain, -1, "a domain such as \"brand.example\"",
                      "^[A-Za-z0-9][A-Za-z0-9_-]*(\\.[A-Za-z0-9][A-Za-z0-9_-]*)+$"},
     [TEXT_MEDIUM] = {check_medium, 0, "a domain or an app bundle", "^[A-Za-z0-9._-]{1,253}$"},
