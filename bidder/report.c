@@ -58,6 +58,7 @@ struct report {
     int32_t day; /* of the seconds [day_start_s, day_end_s) */
     int64_t day_start_s, day_end_s;
     uint32_t pending_used;
+    bool closing; /* destroyed; freed with the last reply */
     uint32_t person_count;
     struct report_pending *free;
     struct report_cell cells[CELLS];
@@ -145,7 +146,11 @@ struct report *report_create(struct redis *redis, const struct catalog *(*catalo
 
 void report_destroy(struct report **report)
 {
-    free(*report);
+    if (*report && (*report)->pending_used) {
+        (*report)->closing = true;
+    } else {
+        free(*report);
+    }
     *report = NULL;
 }
 
@@ -355,6 +360,9 @@ static void on_added(void *owner, enum redis_result result, const struct redis_v
     pending->next = report->free;
     report->free = pending;
     report->pending_used--;
+    if (report->closing && !report->pending_used) {
+        free(report);
+    }
 }
 
 static bool send_count(struct report *report, uint32_t index, enum report_column column)

@@ -1,0 +1,419 @@
+/* Claims, and what the first notice of its kind sets off. An op is one such step:
+ *
+ *   borrow -> start --sent--> in flight --reply--> done, return
+ *               ^ not sent |      | lost, late
+ *               |          v      v
+ *               '--tick-- waiting <'
+ *
+ * The claim of money names the op, so that one whose reply was lost is recognised as ours when it
+ * is tried again. */
+#include "bidder/notice_internal.h"
+
+#include <inttypes.h>
+
+#include "bidder/base/bug.h"
+#include "bidder/base/hash.h"
+#include "bidder/base/log.h"
+
+#define WARN_EVERY_US 10000000
+#define CLAIM_SPARE_S 600 /* a claim outlives its token by this */
+
+struct notice_op *notice_op_borrow(struct notice_desk *desk, const struct notice *notice,
+                                   const struct notice_token *token)
+{
+    struct notice_op *op = desk->free;
+    if (!op) {
+        return NULL;
+    }
+    desk->free = op->next;
+    desk->pending++;
+    op->next = NULL;
+    op->event = notice->event;
+    op->token = *token;
+    op->id = desk->next_id++;
+    op->retried = false;
+    op->text_len = 0;
+    return op;
+}
+
+void notice_op_return(struct notice_op *op)
+{
+    struct notice_desk *desk = op->desk;
+    BUG_ON(desk->pending == 0);
+    op->step = NOTICE_STEP_FREE;
+    op->next = desk->free;
+    desk->free = op;
+    desk->pending--;
+}
+
+/* --- what this worker has just finished ------------------------------------------------------- */
+
+static uint64_t fingerprint(const struct notice_token *token, unsigned event)
+{
+    uint64_t parts[2] = {token->auction, (uint64_t)token->imp_hash << 8 | event};
+    return hash_bytes(parts, sizeof(parts), 0) | 1;
+}
+
+bool notice_recent(struct notice_desk *desk, const struct notice_token *token, unsigned event)
+{
+    uint64_t mark = fingerprint(token, event);
+    return desk->recent[mark / 2 % NOTICE_RECENT] == mark;
+}
+
+void notice_recent_add(struct notice_desk *desk, const struct notice_token *token, unsigned event)
+{
+    uint64_t mark = fingerprint(token, event);
+    desk->recent[mark / 2 % NOTICE_RECENT] = mark;
+}
+
+/* --- Redis ------------------------------------------------------------------------------------ */
+
+static struct str key_of(const struct notice_token *token, const char *suffix,
+                         char key[NOTICE_KEY_BYTES])
+{
+    int len = snprintf(key, NOTICE_KEY_BYTES, "n:{%" PRIx64 ".%x}%s", token->auction,
+                       token->imp_hash, suffix);
+    return (struct str){key, (size_t)len};
+}
+
+static int64_t ttl_s(const struct notice_op *op)
+{
+    int64_t left_s = op->token.expires_s - op->desk->now_us / 1000000;
+    return (left_s > 0 ? left_s : 0) + CLAIM_SPARE_S;
+}
+
+static void send_expire(const struct notice_op *op, struct str key)
+{
+    struct redis *redis = op->desk->deps.redis;
+    redis_begin(redis, 3);
+    redis_arg(redis, STR("EXPIRE"));
+    redis_arg(redis, key);
+    redis_arg_i64(redis, ttl_s(op));
+    (void)redis_send(redis, key, 0, NULL, NULL);
+}
+
+static void send_bit(const struct notice_op *op, unsigned bit, redis_fn *done, bool *sent)
+{
+    struct redis *redis = op->desk->deps.redis;
+    char text[NOTICE_KEY_BYTES];
+    struct str key = key_of(&op->token, "", text);
+    redis_begin(redis, 4);
+    redis_arg(redis, STR("SETBIT"));
+    redis_arg(redis, key);
+    redis_arg_i64(redis, bit);
+    redis_arg_i64(redis, 1);
+    *sent =
+        done ? notice_send(op->desk, key, done, (void *)op) : redis_send(redis, key, 0, NULL, NULL);
+    send_expire(op, key);
+}
+
+/* Did Redis fail in a way that trying again may help? Error replies too: a failover says LOADING or
+ * READONLY for a while. */
+static bool failed(const struct notice_op *op, enum redis_result result,
+                   const struct redis_value *value)
+{
+    struct notice_desk *desk = op->desk;
+    if (result == REDIS_OK && value->type == REDIS_ERROR &&
+        desk->mono_us - desk->warned_us >= WARN_EVERY_US) {
+        desk->warned_us = desk->mono_us;
+        log_warn("notices wait: redis answers \"%.*s\"", STR_ARG(value->text));
+    }
+    return result != REDIS_OK || value->type == REDIS_ERROR;
+}
+
+void notice_op_wait(struct notice_op *op)
+{
+    struct notice_desk *desk = op->desk;
+    METRIC_INC(notice_metrics, NOTICE_RETRIES);
+    op->retried = true;
+    op->next = NULL;
+    *desk->waiting_tail = op;
+    desk->waiting_tail = &op->next;
+}
+
+static void finish(struct notice_op *op, enum notice_outcome outcome)
+{
+    metric_add(&notice_metrics, NOTICE_OUTCOMES, outcome, 1);
+    notice_op_return(op);
+}
+
+/* The confirmation that went out when the notice came may have been lost with Redis. */
+static void confirm_again(const struct notice_op *op)
+{
+    if (op->retried && op->token.ticket.key_count) {
+        freq_confirm(op->desk->deps.store, &op->token.ticket,
+                     notice_catalog(op->desk)->book.retention_s);
+    }
+}
+
+/* --- counting for reports --------------------------------------------------------------------- */
+
+static void report_impression(const struct notice_op *op)
+{
+    const struct notice_token *token = &op->token;
+    struct report *report = op->desk->deps.report;
+    struct report_row row = notice_row(token);
+    int64_t now_s = op->desk->now_us / 1000000;
+    unsigned seen = TOKEN_SEEN_OF(token->flags);
+    report_add(report, &row, REPORT_IMPRESSIONS, 1, now_s);
+    report_add(report, &row, REPORT_UNCAPPED, token->flags & TOKEN_UNCAPPED ? 1 : 0, now_s);
+    report_add(report, &row, REPORT_SWAPPED, token->flags & TOKEN_SWAPPED ? 1 : 0, now_s);
+    if (!token->ticket.key_count) {
+        report_add(report, &row, REPORT_ANONYMOUS, 1, now_s);
+        return;
+    }
+    seen = seen < REPORT_SEEN_STEPS ? seen : REPORT_SEEN_STEPS - 1;
+    report_add(report, &row, REPORT_SEEN_0 + seen, 1, now_s);
+    report_person(report, &row, &token->ticket.keys[0], token->flags & TOKEN_IN_TARGET, now_s);
+}
+
+static void report_event(const struct notice_op *op)
+{
+    static const struct {
+        bool counted;
+        enum report_column column;
+    } columns[NOTICE_EVENT_COUNT] = {
+        [NOTICE_WIN] = {true, REPORT_WINS},           [NOTICE_LOSS] = {true, REPORT_LOSSES},
+        [NOTICE_CLICK] = {true, REPORT_CLICKS},       [NOTICE_START] = {true, REPORT_STARTS},
+        [NOTICE_COMPLETE] = {true, REPORT_COMPLETES},
+    };
+    struct report_row row = notice_row(&op->token);
+    if (op->event == NOTICE_IMPRESSION) {
+        report_impression(op);
+    } else if (columns[op->event].counted) {
+        report_add(op->desk->deps.report, &row, columns[op->event].column, 1,
+                   op->desk->now_us / 1000000);
+    }
+}
+
+/* An answer that came too late is not waited for twice: the event is counted, as most are firsts.
+ */
+static void on_counted(void *owner, enum redis_result result, const struct redis_value *value)
+{
+    struct notice_op *op = owner;
+    if (!notice_landed(op->desk)) {
+        return;
+    }
+    if (result != REDIS_LATE && failed(op, result, value)) {
+        notice_op_wait(op);
+        return;
+    }
+    bool first = result == REDIS_LATE || value->integer == 0;
+    notice_recent_add(op->desk, &op->token, op->event);
+    confirm_again(op);
+    if (first) {
+        report_event(op);
+    }
+    finish(op, first ? NOTICE_DONE : NOTICE_DUPLICATE);
+}
+
+/* --- money ------------------------------------------------------------------------------------ */
+
+static void record_settled(const struct notice_op *op, const struct catalog_line *line)
+{
+    struct notice_desk *desk = op->desk;
+    struct event event;
+    notice_event_fill(op, EVENT_SETTLE, &event);
+    event.billable = true;
+    for (uint32_t i = 0; line && i < line->budgets.count && i < EVENT_MAX_BUDGETS; i++) {
+        event.budgets[i] = notice_catalog(desk)->budgets[line->budgets.items[i]].ref;
+        event.budget_count = i + 1;
+    }
+    event_log_put(desk->deps.events, &event, desk->now_us);
+}
+
+static enum notice_outcome settle(const struct notice_op *op, const struct catalog_line *line)
+{
+    struct notice_desk *desk = op->desk;
+    const struct notice_token *token = &op->token;
+    if (!token->flight) {
+        return NOTICE_SETTLED; /* no budget */
+    }
+    enum budget_settlement settlement = BUDGET_UNKNOWN;
+    if (token->auction >> 40 == desk->options.owner) {
+        settlement =
+            budget_settle(desk->deps.ledger, token->flight, op->cost_micros, desk->mono_us);
+    }
+    switch (settlement) {
+    case BUDGET_SETTLED:
+        return NOTICE_SETTLED;
+    case BUDGET_DUPLICATE: /* the claim was lost with Redis, the ledger remembers */
+        return NOTICE_DUPLICATE;
+    case BUDGET_LATE:
+        return NOTICE_LATE;
+    case BUDGET_UNKNOWN:
+        break;
+    }
+    if (line) {
+        budget_book_late(desk->deps.ledger, line->budgets.items, line->budgets.count,
+                         op->cost_micros, desk->mono_us);
+    }
+    return NOTICE_ADOPTED;
+}
+
+static void apply_bill(struct notice_op *op)
+{
+    struct notice_desk *desk = op->desk;
+    const struct catalog_line *line = notice_line(desk, op->token.line_ref);
+    enum notice_outcome outcome = settle(op, line);
+    if (outcome != NOTICE_DUPLICATE) {
+        struct report_row row = notice_row(&op->token);
+        record_settled(op, line);
+        report_add(desk->deps.report, &row, REPORT_SPEND, op->cost_micros, desk->now_us / 1000000);
+    }
+    finish(op, outcome);
+}
+
+static struct str op_name(const struct notice_op *op, char text[NOTICE_KEY_BYTES])
+{
+    int len = snprintf(text, NOTICE_KEY_BYTES, "%" PRIx64 ".%" PRIx64, op->desk->life, op->id);
+    return (struct str){text, (size_t)len};
+}
+
+static void on_claimed(void *owner, enum redis_result result, const struct redis_value *value)
+{
+    struct notice_op *op = owner;
+    char text[NOTICE_KEY_BYTES];
+    if (!notice_landed(op->desk)) {
+        return;
+    }
+    if (failed(op, result, value)) {
+        notice_op_wait(op);
+        return;
+    }
+    notice_recent_add(op->desk, &op->token, NOTICE_BILL);
+    confirm_again(op);
+    if (value->type == REDIS_NIL || str_eq(value->text, op_name(op, text))) {
+        apply_bill(op);
+    } else {
+        finish(op, NOTICE_DUPLICATE);
+    }
+}
+
+/* The bit first: a loss notice that comes between must not give back what was shown. */
+static bool send_claim(struct notice_op *op)
+{
+    bool sent;
+    send_bit(op, NOTICE_BIT_BILLED, NULL, &sent);
+    if (!sent) {
+        return false;
+    }
+    struct redis *redis = op->desk->deps.redis;
+    char key_text[NOTICE_KEY_BYTES], name[NOTICE_KEY_BYTES];
+    struct str key = key_of(&op->token, "b", key_text);
+    redis_begin(redis, 7);
+    redis_arg(redis, STR("SET"));
+    redis_arg(redis, key);
+    redis_arg(redis, op_name(op, name));
+    redis_arg(redis, STR("NX"));
+    redis_arg(redis, STR("GET"));
+    redis_arg(redis, STR("EX"));
+    redis_arg_i64(redis, ttl_s(op));
+    return notice_send(op->desk, key, on_claimed, op);
+}
+
+/* --- losses ----------------------------------------------------------------------------------- */
+
+/* [billed, impression seen, lost before] */
+static void on_loss(void *owner, enum redis_result result, const struct redis_value *value)
+{
+    struct notice_op *op = owner;
+    struct notice_desk *desk = op->desk;
+    if (!notice_landed(desk)) {
+        return;
+    }
+    if (failed(op, result, value) || value->type != REDIS_ARRAY || value->count != 3) {
+        notice_op_wait(op);
+        return;
+    }
+    notice_recent_add(desk, &op->token, NOTICE_LOSS);
+    /* Tried again after a lost reply, "lost before" may be our own doing; releasing twice is safe.
+     */
+    if (value->items[2].integer && !op->retried) {
+        finish(op, NOTICE_DUPLICATE);
+        return;
+    }
+    report_event(op);
+    if (value->items[0].integer || value->items[1].integer) {
+        finish(op, NOTICE_DONE); /* it was shown all the same: nothing is given back */
+        return;
+    }
+    bool ours = op->token.auction >> 40 == desk->options.owner;
+    if (op->token.flight && ours) {
+        (void)budget_release(desk->deps.ledger, op->token.flight, desk->mono_us);
+    }
+    if (op->token.ticket.key_count) {
+        freq_release(desk->deps.store, &op->token.ticket);
+    }
+    finish(op, NOTICE_RELEASED);
+}
+
+static bool send_loss(struct notice_op *op)
+{
+    struct redis *redis = op->desk->deps.redis;
+    char text[NOTICE_KEY_BYTES];
+    struct str key = key_of(&op->token, "", text);
+    redis_begin(redis, 12);
+    redis_arg(redis, STR("BITFIELD"));
+    redis_arg(redis, key);
+    redis_arg(redis, STR("GET"));
+    redis_arg(redis, STR("u1"));
+    redis_arg_i64(redis, NOTICE_BIT_BILLED);
+    redis_arg(redis, STR("GET"));
+    redis_arg(redis, STR("u1"));
+    redis_arg_i64(redis, NOTICE_IMPRESSION);
+    redis_arg(redis, STR("SET"));
+    redis_arg(redis, STR("u1"));
+    redis_arg_i64(redis, NOTICE_LOSS);
+    redis_arg_i64(redis, 1);
+    bool sent = notice_send(op->desk, key, on_loss, op);
+    send_expire(op, key);
+    return sent;
+}
+
+/* --- running ---------------------------------------------------------------------------------- */
+
+void notice_op_start(struct notice_op *op)
+{
+    bool sent = false;
+    switch (op->step) {
+    case NOTICE_STEP_FREE:
+        BUG_ON(true);
+    case NOTICE_STEP_COUNT:
+        send_bit(op, op->event, on_counted, &sent);
+        break;
+    case NOTICE_STEP_BILL:
+        sent = send_claim(op);
+        break;
+    case NOTICE_STEP_LOSS:
+        sent = send_loss(op);
+        break;
+    case NOTICE_STEP_FORWARD:
+        notice_forward(op);
+        return;
+    }
+    if (!sent) {
+        notice_op_wait(op);
+    }
+}
+
+void notice_retry(struct notice_desk *desk)
+{
+    if (!desk->waiting || desk->mono_us < desk->retry_us || !redis_is_up(desk->deps.redis)) {
+        return;
+    }
+    desk->retry_us = desk->mono_us + NOTICE_RETRY_US;
+    struct notice_op *op = desk->waiting;
+    desk->waiting = NULL;
+    desk->waiting_tail = &desk->waiting;
+    while (op) {
+        struct notice_op *next = op->next;
+        if (op->token.expires_s + CLAIM_SPARE_S < desk->now_us / 1000000) {
+            METRIC_INC(notice_metrics, NOTICE_LOST);
+            notice_op_return(op);
+        } else {
+            notice_op_start(op);
+        }
+        op = next;
+    }
+}
