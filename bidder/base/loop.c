@@ -1,5 +1,9 @@
 #include "bidder/base/loop.h"
 
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
 #include "bidder/base/bug.h"
 
 /* A wait shorter than this cannot have been a sleep: the events were there already. */
@@ -139,26 +143,39 @@ void loop_timer_stop(struct loop_timer *timer)
     event_del(&timer->event);
 }
 
-static void on_signal(evutil_socket_t number, short events, void *argument)
+static void on_signal(void *context, int fd, short events)
 {
     (void)events;
-    struct loop_signal *signal = argument;
-    loop_woke(signal->loop);
-    signal->fn(signal->context, (int)number);
+    struct loop_signal *signal = context;
+    struct signalfd_siginfo info;
+    if (read(fd, &info, sizeof(info)) == sizeof(info)) {
+        signal->fn(signal->context, (int)info.ssi_signo);
+    }
 }
 
-void loop_signal_start(struct loop_signal *signal, struct loop *loop, int number,
-                       void (*fn)(void *context, int number), void *context)
+enum status loop_signal_start(struct loop_signal *signal, struct loop *loop, int number,
+                              void (*fn)(void *context, int number), void *context)
 {
-    signal->loop = loop;
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, number);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
     signal->fn = fn;
     signal->context = context;
-    BUG_ON(event_assign(&signal->event, loop->base, number, EV_SIGNAL | EV_PERSIST, on_signal,
-                        signal));
-    BUG_ON(event_add(&signal->event, NULL));
+    signal->fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    if (signal->fd < 0) {
+        return STATUS_IO;
+    }
+    loop_io_init(&signal->io, loop, signal->fd, EV_READ | EV_PERSIST, on_signal, signal);
+    loop_io_start(&signal->io);
+    return STATUS_OK;
 }
 
 void loop_signal_stop(struct loop_signal *signal)
 {
-    event_del(&signal->event);
+    if (signal->fd >= 0) {
+        loop_io_stop(&signal->io);
+        close(signal->fd);
+        signal->fd = -1;
+    }
 }

@@ -94,13 +94,15 @@ void loop_timer_init(struct loop_timer *timer, struct loop *loop, void (*fn)(voi
 void loop_timer_start(struct loop_timer *timer, int64_t after_us);
 void loop_timer_stop(struct loop_timer *timer);
 
-/* A signal, delivered as an ordinary callback. */
+/* A signal, delivered as an ordinary callback through a signalfd. It stays blocked in this thread,
+ * in threads made later and in children. (libevent's own signals allow one event base per process,
+ * which a forked child that has its own base would break.) */
 struct loop_signal {
-    struct event event;
-    struct loop *loop;
+    struct loop_io io;
+    int fd; /* owned */
     void (*fn)(void *context, int number);
     void *context;
 };
-void loop_signal_start(struct loop_signal *signal, struct loop *loop, int number,
-                       void (*fn)(void *context, int number), void *context);
+enum status loop_signal_start(struct loop_signal *signal, struct loop *loop, int number,
+                              void (*fn)(void *context, int number), void *context) MUST_USE;
 void loop_signal_stop(struct loop_signal *signal);

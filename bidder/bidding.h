@@ -1,0 +1,38 @@
+/* Everything in a worker that answers bid requests and notices: the composition of auctions,
+ * store, budgets, pacing and event log over one catalog. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bidder/base/str.h"
+
+struct buf;
+struct catalog;
+struct server_request;
+struct worker;
+
+/* Metrics and admin endpoints; before the first fork. */
+void bidding_register(void);
+
+/* NULL when something essential is missing; the log says what. */
+struct bidding *bidding_create(struct worker *worker);
+void bidding_destroy(struct bidding **bidding);
+
+/* Last touches to a catalog that was just built, in the builder's thread: metrics rows. */
+void bidding_adopt_catalog(struct catalog *catalog);
+/* Takes the reference. What runs keeps the catalog it began with. */
+void bidding_set_catalog(struct bidding *bidding, struct catalog *catalog);
+/* NULL before the first. */
+const struct catalog *bidding_catalog(const struct bidding *bidding);
+
+/* POST /openrtb2/<id>: answers the request's ticket, now or later. */
+void bidding_exchange(struct bidding *bidding, const struct server_request *request, struct str id);
+/* /notice/...: the same. */
+void bidding_notice(struct bidding *bidding, const struct server_request *request);
+
+/* Once a second. */
+void bidding_tick(struct bidding *bidding);
+bool bidding_redis_is_up(const struct bidding *bidding);
+/* Requests whose answer is outstanding: a drain waits for 0. */
+uint32_t bidding_running(const struct bidding *bidding);
