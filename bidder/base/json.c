@@ -314,11 +314,15 @@ static __attribute__((noinline)) const char *step_special(struct json_reader *r,
         fail_at(r, at, JSON_ERROR_CONTROL);
         return NULL;
     }
-    length = utf8_length(at, r->end);
-    if (!length) {
-        fail_at(r, at, JSON_ERROR_UTF8);
+    while (at < r->end && (unsigned char)*at >= 0x80) { /* they come in runs */
+        length = utf8_length(at, r->end);
+        if (!length) {
+            fail_at(r, at, JSON_ERROR_UTF8);
+            return NULL;
+        }
+        at += length;
     }
-    return length ? at + length : NULL;
+    return at;
 }
 
 /* Consumes the string whose quote stands at r->at, checked. Returns what stands between the
