@@ -274,14 +274,31 @@ def report_floor(results):
              *(f"{100 * statistics.median(row[key]):.0f}%"
                for key in ("server_cpu", "redis_cpu", "generator_cpu"))]
             for name, row in results["floor"].items()]
-    return ["## One core, saturated", "", "![floor](floor.svg)", "", *table(
+    lua, own = results["floor"].get("nginx-lua-redis"), results["floor"].get("jointcap")
+    words = []
+    if own and own["of_nginx"]:
+        words = [f"The bidder reaches {own['of_nginx']:.2f} of nginx's constant answer"
+                 + (f" and {own['median'] / lua['median']:.1f} times the bidder in Lua."
+                    if lua else "."), ""]
+    return ["## One core, saturated", "", *words, "![floor](floor.svg)", "", *table(
         ["server", "requests/s", "of nginx", "range", "p99 us", "bids", "server core",
          "Redis core", "generator core"], rows)]
 
 
 def report_ladder(results):
-    rows, stage_rows = [], []
+    rows, stage_rows, count_rows = [], [], []
     for row in results["ladder"]:
+        counters, no_bids = row["counters"], row["no_bids"]
+        requests = max(1, counters.get("jointcap_http_requests_total", 0))
+        late = sum(no_bids.get(reason, 0) for reason in ("store_late", "store_down",
+                                                         "reserve_failed"))
+        count_rows.append([row["name"], f"{counters.get('jointcap_uncapped_total', 0):,.0f}",
+                           f"{late:,.0f}",
+                           *(f"{counters.get('jointcap_http_system_calls_total ' + call, 0) / requests:.2f}"
+                             for call in ("recv", "send")),
+                           f"{counters.get('jointcap_loop_turns_total', 0) / requests:.2f}",
+                           ", ".join(f"{reason} {count:,.0f}" for reason, count in sorted(
+                               no_bids.items(), key=lambda item: -item[1])[:4])])
         latency, total = row["latency_us"], max(1, sum(row["outcomes"].values()))
         rows.append([row["name"], f"{row['target']:,.0f}",
                      f"{row['delivered']:,.0f}" + ("" if row["is_delivered"] else " (!)"),
@@ -297,6 +314,10 @@ def report_ladder(results):
             "", "![ladder](ladder.svg)", "",
             *table(["step", "target/s", "delivered/s", "p50", "p99", "p99.9", "p99.99", "max",
                     "bids", "bidder core", "Redis core", "generator core"], rows),
+            "Cap checks skipped (bids on capped lines without counts), requests whose counts did not "
+            "come in time, system calls and waits per request, most frequent reasons not to bid:", "",
+            *table(["step", "checks skipped", "no counts", "recv", "send", "epoll", "no bids"],
+                   count_rows),
             "Inside the bidder, by stage, us:", "",
             *table(["step", "stage", "count", "p50", "p99", "p99.9"], stage_rows)]
 

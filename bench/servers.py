@@ -127,6 +127,15 @@ class Redis(Process):
                     return reader.read(int(line[1:]) + 2)[:-2].decode()
                 return line[1:]
 
+    def config(self, name):
+        """One setting as it is in force."""
+        with socket.socket(socket.AF_UNIX) as peer:
+            peer.connect(str(self.socket))
+            peer.sendall(f"CONFIG GET {name}\r\n".encode())
+            with peer.makefile("rb") as reader:  # *2 $n name $n value
+                rows = [reader.readline().rstrip(b"\r\n").decode() for _ in range(5)]
+        return rows[4]
+
     def info(self, section):
         rows = (line.split(":", 1) for line in self.command("INFO", section).splitlines()
                 if ":" in line)
