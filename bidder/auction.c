@@ -8,6 +8,7 @@
 #include "bidder/base/clock.h"
 #include "bidder/base/prng.h"
 #include "bidder/brand_desk.h"
+#include "bidder/dmp.h"
 #include "bidder/target.h"
 #include "pacing/return_quota.h"
 
@@ -114,18 +115,14 @@ const struct token_keys *auction_desk_token_keys(const struct auction_desk *desk
 /* What was taken for a decision whose bid will not be seen. */
 void auction_give_back(struct auction *auction, struct decision *decision)
 {
-    struct auction_desks *desks = &auction->desk->desks;
     if (decision->line == CATALOG_NONE) {
         return;
     }
-    if (decision->flight) {
-        (void)budget_release(desks->ledger, decision->flight, auction->now_us);
-        decision->flight = 0;
-    }
     if (decision->reserve && decision->ticket.key_count) {
-        freq_release(desks->store, &decision->ticket);
+        freq_release(auction->desk->desks.store, &decision->ticket);
     }
-    decision->line = CATALOG_NONE;
+    struct decide_context context = auction_decide_context(auction);
+    decide_undo(&context, decision);
 }
 
 void auction_return(struct auction *auction)
@@ -244,6 +241,8 @@ struct decide_context auction_decide_context(struct auction *auction)
         .ledger = desk->desks.ledger,
         .quota = desk->desks.quota,
         .brands = desk->desks.brands,
+        .swaps = desk->desks.swaps,
+        .arena = &auction->arena,
         .request_hash = auction->request_hash,
         .now_s = auction->now_s,
         .now_us = auction->now_us,
@@ -294,9 +293,6 @@ static void on_reserved(void *owner, enum freq_reserve_result result,
     struct decision *decision = decision_of_ticket(auction, reservation->index);
     if (result != FREQ_RESERVED) {
         auction->now_us = clock_mono_us();
-        if (decision->flight) {
-            (void)budget_release(auction->desk->desks.ledger, decision->flight, auction->now_us);
-        }
         struct decide_context context = auction_decide_context(auction);
         decide_after_lost_race(&context, decision,
                                result == FREQ_LOST_RACE ? NO_BID_LOST_RACE : NO_BID_RESERVE_FAILED);
@@ -397,13 +393,77 @@ static void decide(struct auction *auction)
     }
 }
 
+/* --- ask a DMP ------------------------------------------------------------------------------ */
+
+/* A question on its way. Arena. */
+struct dmp_question {
+    struct auction *auction;
+    struct swap_question question;
+};
+
+static void on_dmp_answer(void *owner, enum dmp_result result, uint32_t in)
+{
+    struct dmp_question *asked = owner;
+    struct auction *auction = asked->auction;
+    const struct catalog *catalog = auction->catalog;
+    struct freq_view *view =
+        result == DMP_ANSWERED ? arena_alloc(&auction->arena, sizeof(*view)) : NULL;
+    if (view) { /* no answer in time: unknown, and so no swap */
+        *view = *auction->view;
+        for (uint32_t i = 0; i < 2 && view->answer_count < FREQ_MAX_ANSWERS; i++) {
+            uint32_t audience = asked->question.audiences[i];
+            view->answers[view->answer_count++] = (struct freq_answer){
+                .dmp_ref = cap_ref32(catalog->dmps[asked->question.dmp].id),
+                .audience_ref = cap_ref32(catalog->audiences[audience].id),
+                .in = in >> i & 1,
+            };
+        }
+        auction->view = view;
+    }
+    decide(auction);
+}
+
+/* Starts a query when a swap hinges on it. True: decide comes later. */
+static bool ask_dmp(struct auction *auction)
+{
+    struct auction_desks *desks = &auction->desk->desks;
+    struct dmp_question *asked = NULL;
+    if (!desks->dmps || !desks->swaps || auction->view->outcome != FREQ_KNOWN ||
+        !auction->person.key_count) {
+        return false;
+    }
+    for (uint32_t i = 0; i < auction->request.imp.count; i++) {
+        const struct decision *decision = &auction->decisions[i];
+        for (uint32_t p = 0; p < decision->push_count; p++) {
+            struct swap_question question;
+            if (!swap_desk_question(desks->swaps, auction->catalog, decision->pushes[p].deal,
+                                    auction->view, auction->now_s, &question)) {
+                continue;
+            }
+            asked = arena_alloc(&auction->arena, sizeof(*asked));
+            if (!asked) {
+                return false;
+            }
+            *asked = (struct dmp_question){auction, question};
+            int64_t own_us = clock_mono_us() + auction->catalog->dmps[question.dmp].deadline_us;
+            int64_t last_us = auction->deadline_us - 3 * auction->desk->options.encode_us;
+            return dmp_ask(desks->dmps, auction->catalog, question.dmp, &auction->person.keys[0],
+                           question.audiences, 2, own_us < last_us ? own_us : last_us,
+                           on_dmp_answer, asked);
+        }
+    }
+    return false;
+}
+
 static void on_read(void *owner, struct freq_read *read, const struct freq_view *view)
 {
     struct auction *auction = owner;
     BUG_ON(read != auction->read);
     auction->view = view;
     auction_note_stage(auction, STAGE_READ);
-    decide(auction);
+    if (!ask_dmp(auction)) {
+        decide(auction);
+    }
 }
 
 /* A view of somebody about whom nothing could be read. */

@@ -19,6 +19,7 @@
 #include "proto/openrtb.h"
 
 struct brand_desk;
+struct dmp_desk;
 struct event_log;
 struct freq_store;
 struct pacer;
@@ -57,6 +58,8 @@ struct auction_desks {
     struct budget_ledger *ledger;
     struct return_quota *quota; /* may be NULL */
     struct brand_desk *brands;  /* may be NULL */
+    struct swap_desk *swaps;    /* may be NULL: no swaps */
+    struct dmp_desk *dmps;      /* may be NULL: DMPs are not asked */
     struct pacer *pacer;        /* may be NULL: no throttle */
     struct event_log *events;   /* may be NULL */
     struct report *report;      /* may be NULL */

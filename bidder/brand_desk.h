@@ -15,12 +15,11 @@ struct brand_rival {
     uint32_t brand;
     uint32_t creative; /* catalog index */
     bool uncapped;
-    bool swapped; /* a swap partner's line on the owner's deal */
 };
 
 struct brand_desk *brand_desk_create(void);
 void brand_desk_destroy(struct brand_desk **desk);
-/* Adopts a new catalog: rotations and swaps that stay (by ref) keep their state. */
+/* Adopts a new catalog: rotations that stay (by ref) keep their state. */
 bool brand_desk_configure(struct brand_desk *desk, const struct catalog *catalog);
 
 /* Index of the rival that gets the impression; count >= 1, ranked order. Does not count anything

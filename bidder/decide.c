@@ -245,29 +245,57 @@ static bool keeps_exposures(const struct decide_context *context, const struct c
            brand_desk_rotates(context->brands, line->brand);
 }
 
+/* What is about to be taken. */
+struct choice {
+    const struct offer *offer;
+    uint32_t creative;
+    uint32_t payer; /* line whose budgets pay */
+    bool uncapped;
+};
+
 /* Commits the budget and writes the choice down. */
 static enum no_bid_reason take(const struct decide_context *context, struct decision *decision,
-                               const struct offer *offer, uint32_t creative, bool uncapped)
+                               const struct choice *choice)
 {
+    const struct offer *offer = choice->offer;
     const struct catalog_line *line = &context->catalog->lines[offer->line];
+    const struct catalog_line *payer = &context->catalog->lines[choice->payer];
     uint32_t flight = 0;
-    if (!context->test && line->budgets.count) {
+    if (!context->test && payer->budgets.count) {
         enum no_bid_reason reason =
-            budget_reason(budget_commit(context->ledger, line->budgets.items, line->budgets.count,
+            budget_reason(budget_commit(context->ledger, payer->budgets.items, payer->budgets.count,
                                         decide_cost_micros(offer), context->now_us, &flight));
         if (reason) {
             return reason;
         }
     }
     decision->line = offer->line;
-    decision->creative = creative;
+    decision->creative = choice->creative;
     decision->offer = offer;
+    decision->payer = choice->payer;
     decision->flight = flight;
-    decision->uncapped = uncapped;
+    decision->uncapped = choice->uncapped;
     decision->reason = NO_BID_NONE;
     decision->reserve = context->view->outcome == FREQ_KNOWN && !context->test && line->reserve &&
-                        keeps_exposures(context, line, creative);
+                        keeps_exposures(context, line, choice->creative);
     return NO_BID_NONE;
+}
+
+void decide_undo(const struct decide_context *context, struct decision *decision)
+{
+    if (decision->line == CATALOG_NONE) {
+        return;
+    }
+    if (decision->flight) {
+        (void)budget_release(context->ledger, decision->flight, context->now_us);
+    }
+    if (decision->swapped && !context->test) {
+        swap_desk_undo(context->swaps, &decision->partner);
+    }
+    decision->line = CATALOG_NONE;
+    decision->flight = 0;
+    decision->swapped = false;
+    decision->reserve = false;
 }
 
 /* An offer that this person may get, with its creative. */
@@ -296,7 +324,8 @@ static void decide_open(const struct decide_context *context, struct decision *d
         bool uncapped;
         enum no_bid_reason reason = eligible(context, offer, &creative, &uncapped);
         if (!reason) {
-            reason = take(context, decision, offer, creative, uncapped);
+            struct choice choice = {offer, creative, offer->line, uncapped};
+            reason = take(context, decision, &choice);
         }
         if (reason) {
             miss(context, decision, offer->line, reason);
@@ -343,10 +372,9 @@ static bool decide_guaranteed(const struct decide_context *context, struct decis
                                        rivals, count, context->now_s);
         BUG_ON(i >= count);
         struct brand_rival rival = rivals[i];
-        enum no_bid_reason reason =
-            take(context, decision, rival.offer, rival.creative, rival.uncapped);
+        struct choice choice = {rival.offer, rival.creative, rival.offer->line, rival.uncapped};
+        enum no_bid_reason reason = take(context, decision, &choice);
         if (!reason) {
-            decision->swapped = rival.swapped;
             return true;
         }
         miss(context, decision, rival.offer->line, reason);
@@ -355,6 +383,72 @@ static bool decide_guaranteed(const struct decide_context *context, struct decis
             struct brand_rival later = rivals[i];
             rivals[i] = rivals[i + 1];
             rivals[i + 1] = later; /* keep catalog order: ties go by it */
+        }
+    }
+    return false;
+}
+
+/* --- swaps ---------------------------------------------------------------------------------- */
+
+/* The owner's line on the deal: its budgets pay for what the owner lends. */
+static uint32_t owner_line(const struct catalog *catalog, const struct catalog_deal *deal)
+{
+    for (uint32_t i = 0; i < deal->lines.count; i++) {
+        if (catalog->lines[deal->lines.items[i]].brand == deal->owner) {
+            return deal->lines.items[i];
+        }
+    }
+    return CATALOG_NONE;
+}
+
+static bool line_is_on(const struct decide_context *context, const struct catalog_line *line)
+{
+    return line->enabled && context->now_s >= line->start_s && context->now_s < line->end_s &&
+           target_matches(context->catalog, &line->targeting, context->exchange, context->request,
+                          context->now_s);
+}
+
+static bool lend(const struct decide_context *context, struct decision *decision,
+                 const struct guaranteed_push *push, const struct swap_partner *partner,
+                 uint32_t payer, uint32_t line)
+{
+    struct offer *offer = arena_alloc(context->arena, sizeof(*offer));
+    struct choice choice = {.offer = offer, .payer = payer};
+    if (!offer || !line_is_on(context, &context->catalog->lines[line]) ||
+        select_offer_on_deal(context->catalog, context->exchange, context->request, decision->imp,
+                             line, push->deal, push->wire, context->arena, offer) != SELECT_OK ||
+        eligible(context, offer, &choice.creative, &choice.uncapped) != NO_BID_NONE ||
+        take(context, decision, &choice) != NO_BID_NONE) {
+        return false;
+    }
+    decision->swapped = true;
+    decision->partner = *partner;
+    if (!context->test) {
+        swap_desk_give(context->swaps, partner);
+    }
+    return true;
+}
+
+/* A person who is worth something to a swap partner of the deal's owner, and nothing to the owner.
+ */
+static bool decide_swap(const struct decide_context *context, struct decision *decision,
+                        const struct guaranteed_push *push)
+{
+    const struct catalog *catalog = context->catalog;
+    const struct catalog_deal *deal = &catalog->deals[push->deal];
+    struct swap_partner partners[SWAP_MAX_PARTNERS];
+    uint32_t payer = context->swaps ? owner_line(catalog, deal) : CATALOG_NONE;
+    if (payer == CATALOG_NONE) {
+        return false;
+    }
+    uint32_t count = swap_desk_partners(context->swaps, catalog, push->deal, context->view,
+                                        (deal->cpm_micros + 999) / 1000, context->now_s, partners);
+    for (uint32_t p = 0; p < count; p++) {
+        struct index_list lines = swap_desk_lines(context->swaps, partners[p].brand);
+        for (uint32_t i = 0; i < lines.count; i++) {
+            if (lend(context, decision, push, &partners[p], payer, lines.items[i])) {
+                return true;
+            }
         }
     }
     return false;
@@ -428,8 +522,9 @@ static bool must_fill(const struct decide_context *context, struct decision *dec
             return false;
         }
         tried_low |= (uint64_t)1 << best_index;
-        enum no_bid_reason reason = take(context, decision, best, forced_creative(context, best),
-                                         context->view->outcome != FREQ_KNOWN);
+        struct choice choice = {best, forced_creative(context, best), best->line,
+                                context->view->outcome != FREQ_KNOWN};
+        enum no_bid_reason reason = take(context, decision, &choice);
         if (!reason) {
             decision->forced = true;
             decision->reserve = false; /* nothing to check: it must be shown */
@@ -448,7 +543,8 @@ static bool may_return(const struct decide_context *context, const struct guaran
 static void decide_pushes(const struct decide_context *context, struct decision *decision)
 {
     for (uint32_t i = 0; i < decision->push_count; i++) {
-        if (decide_guaranteed(context, decision, &decision->pushes[i])) {
+        if (decide_swap(context, decision, &decision->pushes[i]) ||
+            decide_guaranteed(context, decision, &decision->pushes[i])) {
             return;
         }
     }
@@ -477,9 +573,7 @@ void decide_after_lost_race(const struct decide_context *context, struct decisio
 {
     uint32_t lost = decision->line;
     bool guaranteed = decision->offer->buying <= BUYING_PDB;
-    decision->line = CATALOG_NONE;
-    decision->flight = 0;
-    decision->reserve = false;
+    decide_undo(context, decision);
     miss(context, decision, lost, reason);
     if (!guaranteed) {
         return;

@@ -4,6 +4,7 @@
  *
  *   offers, ranked: CPD > PDB > PD > RTB, price
  *     guaranteed deals (CPD, PDB), each a push:
+ *        person of a swap partner only, ledger allows -> the partner's line, the owner pays
  *        eligible lines -> rotation picks the brand -> budget commits -> chosen
  *        none -> return while the quota allows -> else must fill: least harmful line
  *     PD, RTB: the first eligible line whose budget commits -> chosen
@@ -13,6 +14,7 @@
 #include "bidder/catalog.h"
 #include "bidder/reason.h"
 #include "bidder/select.h"
+#include "bidder/swap_desk.h"
 #include "frequency/freq.h"
 #include "pacing/budget.h"
 
@@ -31,11 +33,13 @@ struct decision {
     uint32_t line;
     uint32_t creative; /* catalog index */
     const struct offer *offer;
-    uint32_t flight; /* budget commitment; 0 = none */
-    bool forced;     /* must-fill: caps were not obeyed */
-    bool uncapped;   /* decided without counts */
-    bool swapped;    /* shown by a swap partner of the deal's owner */
-    bool reserve;    /* a strict reservation is needed before the bid may go out */
+    uint32_t flight;             /* budget commitment; 0 = none */
+    bool forced;                 /* must-fill: caps were not obeyed */
+    bool uncapped;               /* decided without counts */
+    bool swapped;                /* shown by a swap partner of the deal's owner */
+    struct swap_partner partner; /* when swapped */
+    uint32_t payer;              /* line whose budgets pay: the owner's when swapped, else line */
+    bool reserve;                /* a strict reservation is needed before the bid may go out */
     struct freq_ticket ticket;
 };
 
@@ -53,7 +57,9 @@ struct decide_context {
     const struct freq_view *view;
     struct budget_ledger *ledger;
     struct return_quota *quota; /* NULL: nothing may be returned */
-    struct brand_desk *brands;  /* NULL: no rotation, no swaps */
+    struct brand_desk *brands;  /* NULL: no rotation */
+    struct swap_desk *swaps;    /* NULL: no swaps */
+    struct arena *arena;        /* of the request */
     uint64_t request_hash;      /* draws that must repeat for the same request */
     int64_t now_s, now_us;
     bool test; /* test=1: decided like any other, but books nothing */
@@ -79,6 +85,10 @@ enum no_bid_reason decide_creative(const struct decide_context *context, const s
 
 /* Fills the chosen part of *decision, or leaves line at CATALOG_NONE with the reason. */
 void decide_impression(const struct decide_context *context, struct decision *decision);
+
+/* Gives back what a choice took that will not be shown: budget and swap rights (not the person's
+ * reservation). line becomes CATALOG_NONE. */
+void decide_undo(const struct decide_context *context, struct decision *decision);
 
 /* The reservation was lost to another bid: a guaranteed deal is returned or filled without a
  * reservation (forced), any other impression ends without a bid. The old commitment was released.

@@ -234,6 +234,42 @@ enum select_miss select_offer(const struct catalog *catalog, uint32_t exchange,
                               offer);
 }
 
+enum select_miss select_offer_on_deal(const struct catalog *catalog, uint32_t exchange,
+                                      const struct bid_request *request,
+                                      const struct bidreq_imp *imp, uint32_t line, uint32_t deal,
+                                      const struct bidreq_deal *wire_deal, struct arena *arena,
+                                      struct offer *offer)
+{
+    BUG_ON(exchange >= catalog->exchange_count || line >= catalog->line_count);
+    struct select_context context = {.catalog = catalog,
+                                     .exchange_index = exchange,
+                                     .exchange = &catalog->exchanges[exchange],
+                                     .request = request,
+                                     .imp = imp,
+                                     .line = &catalog->lines[line]};
+    context.advertiser = &catalog->advertisers[context.line->advertiser];
+    *offer = (struct offer){
+        .line = line, .deal = deal, .wire_deal = wire_deal, .buying = catalog->deals[deal].buying};
+    enum select_miss miss = SELECT_OK;
+    if ((miss = select_request_seats(&context)) || (miss = select_deal_open(&context, wire_deal)) ||
+        (miss = advertiser_usable(&context))) {
+        return miss;
+    }
+    offer->creatives =
+        arena_alloc(arena, (size_t)context.line->creative_count * sizeof(*offer->creatives) + 1);
+    if (!offer->creatives) {
+        return SELECT_CREATIVE;
+    }
+    miss = fit_creatives(&context, offer->creatives, &offer->creative_count);
+    if (miss) {
+        return miss;
+    }
+    if (!select_currency(catalog, request, &offer->currency)) {
+        return SELECT_CURRENCY;
+    }
+    return select_price_offer(&context, 0, offer);
+}
+
 /* --- order --------------------------------------------------------------------------------- */
 
 static bool offer_before(const struct offer *a, const struct offer *b, uint64_t seed,

@@ -60,6 +60,14 @@ enum select_miss select_offer(const struct catalog *catalog, uint32_t exchange,
                               uint32_t line, int64_t price_cpm_micros, struct arena *arena,
                               struct offer *offer, struct buf *detail);
 
+/* A swap partner's line on somebody else's deal: as select_offer, through the one deal given,
+ * whatever deals the line itself buys. The deal's price. */
+enum select_miss select_offer_on_deal(const struct catalog *catalog, uint32_t exchange,
+                                      const struct bid_request *request,
+                                      const struct bidreq_imp *imp, uint32_t line, uint32_t deal,
+                                      const struct bidreq_deal *wire_deal, struct arena *arena,
+                                      struct offer *offer);
+
 /* Can this creative run on this impression (format, size, duration, mime, protocol, api, battr,
  * secure, native assets)? The whole check of one creative; shared by select and by must-fill. */
 enum select_miss select_creative_fits(const struct catalog *catalog,
