@@ -54,6 +54,7 @@ class Bench:
         self.folder = folder
         self.out = out
         self.count = 0
+        self.seed = 0
         self.requests = folder / "requests"
         catalog_gen.write_requests(self.requests, 64, seed=1)
         self.results = {"machine": machine(), "commit": commit(), "quick": plan.quick,
@@ -66,12 +67,18 @@ class Bench:
         path.mkdir()
         return path
 
+    def next_seed(self):
+        """Another one for each run, so that no request id comes twice; the same in every bench."""
+        self.seed += 1
+        return self.seed
+
     def load(self, url, *options, seconds, connections=16, svg=None):
         """One run of jointcap-load; its JSON, with exit_code beside."""
         path = self.folder / "load.json"
         command = [RELEASE / "jointcap-load", "--pin", LOAD_CORE, "--body", self.requests,
                    "--connections", connections, "--duration", seconds,
-                   "--warmup", self.plan.warmup_s, "--seed", 1, "--json", path, *options]
+                   "--warmup", self.plan.warmup_s, "--seed", self.next_seed(), "--json", path,
+                   *options]
         if svg:
             command += ["--svg", self.out / svg]
         done = subprocess.run([str(part) for part in [*command, url]], capture_output=True,
