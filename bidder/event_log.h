@@ -59,6 +59,8 @@ struct event {
     int32_t reason;
     uint32_t budgets[EVENT_MAX_BUDGETS]; /* refs; more than fit are not kept */
     uint32_t budget_count;
+    uint32_t impressions; /* bit i: budgets[i] counts impressions */
+    uint32_t date;        /* 20261122 */
     uint32_t other_brand_ref;
     struct str account; /* lease; borrowed */
     uint64_t sequence;

@@ -69,6 +69,8 @@ bool event_record_put(struct buf *out, const struct event *event)
     FILL(granted, event->granted);
     FILL(owner, event->owner);
     FILL(billable, event->billable);
+    FILL(date, event->date);
+    FILL(impressions, event->impressions);
     BUG_ON(event->budget_count > EVENT_MAX_BUDGETS);
     memcpy(budgets, event->budgets, event->budget_count * sizeof(budgets[0]));
     message.n_budget = event->budget_count;
@@ -136,6 +138,8 @@ static void from_message(const Jointcap__Event *m, struct event *event, char *sc
         .granted = m->granted,
         .owner = m->owner,
         .billable = m->billable,
+        .date = m->date,
+        .impressions = m->impressions,
     };
     for (size_t i = 0; i < m->n_budget && i < EVENT_MAX_BUDGETS; i++) {
         event->budgets[event->budget_count++] = m->budget[i];
@@ -229,6 +233,8 @@ void event_put_json(struct buf *out, const struct event *event)
     put_number(out, "returned", event->returned);
     put_number(out, "granted", event->granted);
     put_number(out, "owner", event->owner);
+    put_number(out, "date", event->date);
+    put_number(out, "impressions", event->impressions);
     if (event->billable) {
         BUF_PUT_LITERAL(out, ",\"billable\":true");
     }

@@ -209,14 +209,30 @@ static void on_counted(void *owner, enum redis_result result, const struct redis
 
 /* --- money ------------------------------------------------------------------------------------ */
 
-static void record_settled(const struct notice_op *op, const struct catalog_line *line)
+/* A commitment is booked on the local day of the bid, another life's bid on the day it comes in. */
+static uint32_t booked_date(const struct notice_op *op, enum notice_outcome outcome)
+{
+    struct notice_desk *desk = op->desk;
+    struct tz_local local;
+    int64_t at_s = outcome == NOTICE_ADOPTED ? desk->now_us / 1000000 : op->token.bid_s;
+    tz_to_local(&notice_catalog(desk)->tz, at_s, &local);
+    return (uint32_t)((local.year * 100 + local.month) * 100 + local.day);
+}
+
+static void record_settled(const struct notice_op *op, const struct catalog_line *line,
+                           enum notice_outcome outcome)
 {
     struct notice_desk *desk = op->desk;
     struct event event;
     notice_event_fill(op, EVENT_SETTLE, &event);
     event.billable = true;
+    event.owner = desk->options.owner;
+    event.date = booked_date(op, outcome);
     for (uint32_t i = 0; line && i < line->budgets.count && i < EVENT_MAX_BUDGETS; i++) {
-        event.budgets[i] = notice_catalog(desk)->budgets[line->budgets.items[i]].ref;
+        const struct catalog_budget *budget =
+            &notice_catalog(desk)->budgets[line->budgets.items[i]];
+        event.budgets[i] = budget->ref;
+        event.impressions |= (uint32_t)budget->impressions << i;
         event.budget_count = i + 1;
     }
     event_log_put(desk->deps.events, &event, desk->now_us);
@@ -258,7 +274,7 @@ static void apply_bill(struct notice_op *op)
     enum notice_outcome outcome = settle(op, line);
     if (outcome != NOTICE_DUPLICATE) {
         struct report_row row = notice_row(&op->token);
-        record_settled(op, line);
+        record_settled(op, line, outcome);
         report_add(desk->deps.report, &row, REPORT_SPEND, op->cost_micros, desk->now_us / 1000000);
     }
     finish(op, outcome);

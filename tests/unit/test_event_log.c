@@ -12,6 +12,7 @@
 #include "bidder/base/log.h"
 #include "bidder/base/prng.h"
 #include "bidder/event_log_repair.h"
+#include "bidder/event_sum.h"
 #include "tests/test.h"
 
 #define NOW_US (1795000000 * (int64_t)1000000)
@@ -42,6 +43,8 @@ static struct event sample(struct prng *prng)
         .returned = 5,
         .granted = -5,
         .owner = 7,
+        .date = 20261122,
+        .impressions = (uint32_t)prng_next(prng),
         .billable = prng_below(prng, 2),
     };
     event.budget_count = (uint32_t)prng_below(prng, EVENT_MAX_BUDGETS + 1);
@@ -384,6 +387,79 @@ TEST(a_folder_that_cannot_be_written)
     CHECK(!event_log_ok(log));
     event_log_destroy(&log);
     CHECK(event_log_ok(NULL)); /* no log configured */
+}
+
+struct summed {
+    int64_t total, today, counted, other_owner;
+    int accounts;
+};
+
+static void take_sum(void *context, const struct event_sum *sum)
+{
+    struct summed *summed = context;
+    summed->accounts++;
+    if (sum->owner == 4) {
+        summed->other_owner += sum->used;
+    } else if (sum->ref == 0xb1 && !sum->date) {
+        summed->total = sum->used;
+    } else if (sum->ref == 0xb1 && sum->date == 20261118) {
+        summed->today = sum->used;
+    } else if (sum->ref == 0xb2 && !sum->date) {
+        summed->counted = sum->used;
+    }
+}
+
+static void put_settled(struct event_log *log, uint32_t owner, uint64_t auction, int64_t cost)
+{
+    event_log_put(log,
+                  &(struct event){.kind = EVENT_SETTLE,
+                                  .auction = auction,
+                                  .cost_micros = cost,
+                                  .owner = owner,
+                                  .date = auction % 2 ? 20261118 : 20261119,
+                                  .budgets = {0xb1, 0xb2},
+                                  .budget_count = 2,
+                                  .impressions = 2},
+                  NOW_US);
+}
+
+TEST(settlements_add_up_by_account_and_owner)
+{
+    folder_make();
+    struct event_log *three = open_log((struct event_log_options){.owner = 3});
+    struct event_log *four = open_log((struct event_log_options){.owner = 4});
+    int64_t total = 0, today = 0;
+    for (uint64_t i = 1; i <= 5000; i++) {
+        put_settled(three, 3, i, (int64_t)i * 7);
+        total += (int64_t)i * 7;
+        today += i % 2 ? (int64_t)i * 7 : 0;
+    }
+    put_bids(three, 1, 100, NOW_US); /* bids spend nothing */
+    put_settled(three, 3, 17, 1);    /* there already */
+    put_settled(four, 4, 9001, 11);
+    event_log_destroy(&three);
+    event_log_destroy(&four);
+    struct event_sums *sums = event_sums_create();
+    CHECK_INT(event_sums_add_folder(sums, folder, 3), STATUS_OK);
+    struct summed summed = {0};
+    event_sums_each(sums, take_sum, &summed);
+    CHECK_INT(summed.total, total);
+    CHECK_INT(summed.today, today);
+    CHECK_INT(summed.counted, 5000); /* this budget counts impressions */
+    CHECK_INT(summed.accounts, 6);
+    CHECK_INT(summed.other_owner, 0);
+    CHECK_INT(event_sums_duplicates(sums), 1);
+    event_sums_destroy(&sums);
+    sums = event_sums_create();
+    CHECK_INT(event_sums_add_folder(sums, folder, 0), STATUS_OK);
+    summed = (struct summed){0};
+    event_sums_each(sums, take_sum, &summed);
+    CHECK_INT(summed.total, total);
+    CHECK_INT(summed.other_owner, 11 + 11 + 1 + 1);
+    CHECK_INT(event_sums_settled(sums), 5001);
+    CHECK_INT(event_sums_add_folder(sums, "/no/such/folder", 0), STATUS_IO);
+    event_sums_destroy(&sums);
+    folder_remove();
 }
 
 TEST(json_shows_what_is_there)

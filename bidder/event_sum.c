@@ -1,0 +1,266 @@
+/* Two open-addressing tables that double when half full: accounts, and fingerprints of impressions
+ * that were settled (8 bytes each: a million impressions are 16 MB). */
+#include "bidder/event_sum.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "bidder/base/bug.h"
+#include "bidder/base/hash.h"
+#include "bidder/base/log.h"
+#include "bidder/event_log_repair.h"
+
+#define FIRST_SLOTS 1024
+
+struct event_sums {
+    struct event_sum *accounts; /* owned; ref 0 = free */
+    uint64_t *seen;             /* owned; 0 = free */
+    size_t account_slots, account_count, seen_slots, seen_count;
+    uint64_t duplicates;
+};
+
+struct event_sums *event_sums_create(void)
+{
+    struct event_sums *sums = calloc(1, sizeof(*sums));
+    if (!sums) {
+        return NULL;
+    }
+    sums->account_slots = sums->seen_slots = FIRST_SLOTS;
+    sums->accounts = calloc(FIRST_SLOTS, sizeof(sums->accounts[0]));
+    sums->seen = calloc(FIRST_SLOTS, sizeof(sums->seen[0]));
+    if (!sums->accounts || !sums->seen) {
+        event_sums_destroy(&sums);
+    }
+    return sums;
+}
+
+void event_sums_destroy(struct event_sums **sums)
+{
+    if (*sums) {
+        free((*sums)->accounts);
+        free((*sums)->seen);
+        free(*sums);
+        *sums = NULL;
+    }
+}
+
+static uint64_t *seen_slot(uint64_t *seen, size_t slots, uint64_t mark)
+{
+    size_t at = (size_t)mark & (slots - 1);
+    while (seen[at] && seen[at] != mark) {
+        at = (at + 1) & (slots - 1);
+    }
+    return &seen[at];
+}
+
+static struct event_sum *account_slot(struct event_sum *accounts, size_t slots, uint32_t ref,
+                                      uint32_t owner, uint32_t date)
+{
+    uint32_t key[3] = {ref, owner, date};
+    size_t at = (size_t)hash_bytes(key, sizeof(key), 0) & (slots - 1);
+    while (accounts[at].ref &&
+           (accounts[at].ref != ref || accounts[at].owner != owner || accounts[at].date != date)) {
+        at = (at + 1) & (slots - 1);
+    }
+    return &accounts[at];
+}
+
+static bool grow_seen(struct event_sums *sums)
+{
+    size_t slots = sums->seen_slots * 2;
+    uint64_t *seen = calloc(slots, sizeof(seen[0]));
+    if (!seen) {
+        return false;
+    }
+    for (size_t i = 0; i < sums->seen_slots; i++) {
+        if (sums->seen[i]) {
+            *seen_slot(seen, slots, sums->seen[i]) = sums->seen[i];
+        }
+    }
+    free(sums->seen);
+    sums->seen = seen;
+    sums->seen_slots = slots;
+    return true;
+}
+
+static bool grow_accounts(struct event_sums *sums)
+{
+    size_t slots = sums->account_slots * 2;
+    struct event_sum *accounts = calloc(slots, sizeof(accounts[0]));
+    if (!accounts) {
+        return false;
+    }
+    for (size_t i = 0; i < sums->account_slots; i++) {
+        const struct event_sum *sum = &sums->accounts[i];
+        if (sum->ref) {
+            *account_slot(accounts, slots, sum->ref, sum->owner, sum->date) = *sum;
+        }
+    }
+    free(sums->accounts);
+    sums->accounts = accounts;
+    sums->account_slots = slots;
+    return true;
+}
+
+static bool add_to(struct event_sums *sums, uint32_t ref, uint32_t owner, uint32_t date,
+                   int64_t used)
+{
+    if (sums->account_count * 2 >= sums->account_slots && !grow_accounts(sums)) {
+        return false;
+    }
+    struct event_sum *sum = account_slot(sums->accounts, sums->account_slots, ref, owner, date);
+    if (!sum->ref) {
+        *sum = (struct event_sum){.ref = ref, .owner = owner, .date = date};
+        sums->account_count++;
+    }
+    /* Of a damaged record with a right checksum: not worth a trap. */
+    if (__builtin_add_overflow(sum->used, used, &sum->used)) {
+        sum->used = INT64_MAX;
+    }
+    return true;
+}
+
+enum status event_sums_add(struct event_sums *sums, const struct event *event)
+{
+    if (event->kind != EVENT_SETTLE) {
+        return STATUS_OK;
+    }
+    uint64_t parts[2] = {event->auction, event->imp_hash};
+    uint64_t mark = hash_bytes(parts, sizeof(parts), 0);
+    mark += mark == 0;
+    if (sums->seen_count * 2 >= sums->seen_slots && !grow_seen(sums)) {
+        return STATUS_NO_MEMORY;
+    }
+    uint64_t *slot = seen_slot(sums->seen, sums->seen_slots, mark);
+    if (*slot) {
+        sums->duplicates++;
+        return STATUS_OK;
+    }
+    *slot = mark;
+    sums->seen_count++;
+    for (uint32_t i = 0; i < event->budget_count; i++) {
+        int64_t used = event->impressions >> i & 1 ? 1 : event->cost_micros;
+        if (!event->budgets[i]) {
+            continue;
+        }
+        if (!add_to(sums, event->budgets[i], event->owner, 0, used) ||
+            (event->date && !add_to(sums, event->budgets[i], event->owner, event->date, used))) {
+            return STATUS_NO_MEMORY;
+        }
+    }
+    return STATUS_OK;
+}
+
+void event_sums_each(const struct event_sums *sums,
+                     void (*fn)(void *context, const struct event_sum *sum), void *context)
+{
+    for (size_t i = 0; i < sums->account_slots; i++) {
+        if (sums->accounts[i].ref) {
+            fn(context, &sums->accounts[i]);
+        }
+    }
+}
+
+uint64_t event_sums_duplicates(const struct event_sums *sums)
+{
+    return sums->duplicates;
+}
+
+uint64_t event_sums_settled(const struct event_sums *sums)
+{
+    return sums->seen_count;
+}
+
+/* --- files ----------------------------------------------------------------------------------- */
+
+static enum status read_bytes(struct str bytes,
+                              enum status (*fn)(void *context, const struct event *event),
+                              void *context, bool *bad, size_t *offset)
+{
+    struct str rest = bytes;
+    struct event event;
+    char scratch[EVENT_MAX_BYTES];
+    enum event_read result;
+    enum status status = STATUS_OK;
+    while (!status && (result = event_record_next(&rest, &event, scratch)) == EVENT_READ_OK) {
+        status = fn(context, &event);
+    }
+    *bad = !status && result == EVENT_READ_BAD;
+    *offset = bytes.len - rest.len;
+    return status;
+}
+
+enum status event_file_each(const char *path,
+                            enum status (*fn)(void *context, const struct event *event),
+                            void *context, bool *bad, size_t *offset)
+{
+    struct stat info;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    *bad = false;
+    *offset = 0;
+    if (fd < 0 || fstat(fd, &info) || !S_ISREG(info.st_mode)) {
+        if (fd >= 0) {
+            close(fd);
+        }
+        return STATUS_IO;
+    }
+    size_t size = (size_t)info.st_size;
+    enum status status = STATUS_OK;
+    if (size) {
+        char *bytes = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
+        status = bytes == MAP_FAILED
+                     ? STATUS_IO
+                     : read_bytes((struct str){bytes, size}, fn, context, bad, offset);
+        if (bytes != MAP_FAILED) {
+            munmap(bytes, size);
+        }
+    }
+    close(fd);
+    return status;
+}
+
+static enum status add_record(void *context, const struct event *event)
+{
+    return event_sums_add(context, event);
+}
+
+enum status event_sums_add_file(struct event_sums *sums, const char *path, bool *bad)
+{
+    size_t offset;
+    enum status status = event_file_each(path, add_record, sums, bad, &offset);
+    if (*bad) {
+        log_warn("event log %s is damaged at byte %zu: read up to there", path, offset);
+    }
+    return status;
+}
+
+static bool is_of_owner(const char *name, uint32_t owner)
+{
+    char prefix[32];
+    snprintf(prefix, sizeof(prefix), "events-%u-", owner);
+    return event_log_is_name(str_from(name)) &&
+           (!owner || str_starts(str_from(name), str_from(prefix)));
+}
+
+enum status event_sums_add_folder(struct event_sums *sums, const char *dir, uint32_t owner)
+{
+    DIR *entries = opendir(dir);
+    enum status status = STATUS_OK;
+    if (!entries) {
+        return STATUS_IO;
+    }
+    for (struct dirent *entry; !status && (entry = readdir(entries));) {
+        char path[4096];
+        bool bad;
+        if (is_of_owner(entry->d_name, owner) &&
+            snprintf(path, sizeof(path), "%s/%s", dir, entry->d_name) < (int)sizeof(path)) {
+            status = event_sums_add_file(sums, path, &bad);
+        }
+    }
+    closedir(entries);
+    return status;
+}
