@@ -308,13 +308,6 @@ static enum status build_book(struct catalog_reader *reader)
                           brands, catalog->brand_count, creatives, catalog->creative_count);
 }
 
-/* Until target.c is there. */
-__attribute__((weak)) enum status target_index_build(struct catalog *catalog)
-{
-    (void)catalog;
-    return STATUS_OK;
-}
-
 enum status reader_finish(struct catalog_reader *reader)
 {
     build_lookups(reader);
