@@ -187,7 +187,7 @@ static bool take(struct options *options, int argc, char **argv, int *i)
         }
         value = argv[++*i];
     }
-    return set(options, row, value);
+    return set(options, row, value ? value : "");
 }
 
 enum status options_parse(struct options *options, int argc, char **argv)
