@@ -101,8 +101,9 @@ static int compare_uses(const void *a, const void *b)
 static void check_pair(struct catalog_reader *reader, uint32_t a, uint32_t b)
 {
     const struct cap *caps = reader->catalog->caps;
-    if (!caps[a].max || !caps[b].max || caps[a].identity != caps[b].identity) {
-        return;
+    if (!caps[a].max || !caps[b].max || caps[a].identity != caps[b].identity ||
+        !window_length_s(&caps[a]) || !window_length_s(&caps[b])) {
+        return; /* unreadable ones were reported */
     }
     int64_t a_s = window_length_s(&caps[a]), b_s = window_length_s(&caps[b]);
     uint32_t shorter = a_s <= b_s ? a : b, longer = a_s <= b_s ? b : a;
@@ -146,7 +147,7 @@ static void check_cap_alone(struct catalog_reader *reader, uint32_t index)
     } else if (!max && !interval) {
         reader_error(reader, source,
                      "expected \"max\" with \"window\", or \"min_interval\", or both");
-    } else if (max && cap->max > 1 && cap->window == CAP_ROLLING &&
+    } else if (max && cap->max > 1 && cap->window == CAP_ROLLING && cap->window_s &&
                cap->min_interval_s > cap->window_s) {
         reader_warn(reader, reader_at(reader, ENTITY_CAP, index, "max"),
                     "can never be reached: min_interval is longer than the window");
@@ -191,14 +192,17 @@ static void check_exchanges(struct catalog_reader *reader)
     }
 }
 
+/* Members that mean something to one way of buying only. */
 static void only_for(struct catalog_reader *reader, uint32_t deal, const char *member,
                      enum buying_mode mode)
 {
-    const struct json_value *value =
-        json_dom_get(reader->sets[ENTITY_DEAL].sources[deal], str_from(member));
-    if (value && reader->catalog->deals[deal].buying != mode) {
-        reader_error(reader, value, "\"%s\" is for %s deals only; this one is %s", member,
-                     buying_mode_name(mode), buying_mode_name(reader->catalog->deals[deal].buying));
+    const struct json_value *source = reader->sets[ENTITY_DEAL].sources[deal];
+    const struct json_value *value = json_dom_get(source, str_from(member));
+    const struct json_value *buying = json_dom_get(source, STR("buying"));
+    if (value && buying && buying->type == JSON_STRING &&
+        reader->catalog->deals[deal].buying != mode) {
+        reader_error(reader, value, "\"%s\" is for %s deals only; this one is %.*s", member,
+                     buying_mode_name(mode), STR_ARG(reader_found(reader, buying)));
     }
 }
 
@@ -208,7 +212,8 @@ static void check_deal(struct catalog_reader *reader, uint32_t index)
     const struct catalog_deal *deal = &catalog->deals[index];
     only_for(reader, index, "day_price", BUYING_CPD);
     only_for(reader, index, "push_ratio", BUYING_PDB);
-    if (deal->push_ratio_micros > 1000000 && !deal->impressions_per_day) {
+    if (deal->buying == BUYING_PDB && deal->push_ratio_micros > 1000000 &&
+        !deal->impressions_per_day) {
         reader_warn(reader, reader_at(reader, ENTITY_DEAL, index, "push_ratio"),
                     "without \"impressions_per_day\" the guaranteed number cannot be kept");
     }

@@ -163,20 +163,30 @@ static void check_swap_partners(struct catalog_reader *reader, uint32_t index)
     }
 }
 
-/* From the earliest start to the latest end of a brand's campaigns. */
-static bool brand_flight(const struct catalog *catalog, uint32_t brand, int64_t *start_s,
+/* From the earliest start to the latest end of a brand's campaigns. False when something about
+ * them was reported already. */
+static bool brand_flight(const struct catalog *catalog, uint32_t brand, bool *any, int64_t *start_s,
                          int64_t *end_s)
 {
-    bool any = false;
+    *any = false;
+    *start_s = INT64_MAX;
+    *end_s = INT64_MIN;
     for (uint32_t i = 0; i < catalog->campaign_count; i++) {
         const struct catalog_campaign *campaign = &catalog->campaigns[i];
-        if (campaign->brand == brand) {
-            *start_s = any && *start_s < campaign->start_s ? *start_s : campaign->start_s;
-            *end_s = any && *end_s > campaign->end_s ? *end_s : campaign->end_s;
-            any = true;
+        if (campaign->brand == CATALOG_NONE) {
+            return false;
         }
+        if (campaign->brand != brand) {
+            continue;
+        }
+        if (!campaign->start_s || campaign->end_s <= campaign->start_s) {
+            return false;
+        }
+        *start_s = *start_s < campaign->start_s ? *start_s : campaign->start_s;
+        *end_s = *end_s > campaign->end_s ? *end_s : campaign->end_s;
+        *any = true;
     }
-    return any;
+    return true;
 }
 
 static void check_swap_flight(struct catalog_reader *reader, uint32_t index)
@@ -185,8 +195,12 @@ static void check_swap_flight(struct catalog_reader *reader, uint32_t index)
     const struct json_value *between = reader_at(reader, ENTITY_SWAP, index, "between");
     int64_t start_s = INT64_MIN, end_s = INT64_MAX;
     for (uint32_t i = 0; i < 2; i++) {
-        int64_t from_s = 0, to_s = 0;
-        if (!brand_flight(reader->catalog, swap->brands[i], &from_s, &to_s)) {
+        int64_t from_s, to_s;
+        bool any;
+        if (!brand_flight(reader->catalog, swap->brands[i], &any, &from_s, &to_s)) {
+            return;
+        }
+        if (!any) {
             reader_error(reader, &between->items[i], "brand \"%.*s\" has no campaign",
                          STR_ARG(reader->catalog->brands[swap->brands[i]].id));
             return;

@@ -216,9 +216,9 @@ enum status catalog_load_within(struct str text, const struct catalog *previous,
     reader.found = reader_scrap(&reader, PROBLEM_LIMIT, sizeof(*reader.found));
     if (reader.found) {
         read_catalog(&reader);
-        reader_place_problems(&reader);
     }
-    if (!reader.no_memory) {
+    if (!reader.no_memory) { /* else what was found may only be missing for want of memory */
+        reader_place_problems(&reader);
         status = reader.error_count ? STATUS_INVALID : reader_finish(&reader);
     }
     if (status == STATUS_OK) {
