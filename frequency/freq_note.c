@@ -5,7 +5,7 @@
  *
  * A confirm names its field, so it may be sent twice. One that Redis did not acknowledge waits in a
  * list and is sent again when Redis answers; an exposure that was shown must not be forgotten. A
- * release is not kept: the reservation runs out by itself. */
+ * removal that could not be sent waits there too, for a while: the reservation runs out anyway. */
 #include "frequency/freq_private.h"
 
 #include "bidder/base/bug.h"
@@ -14,6 +14,7 @@
 #define CONFIRM_TIMEOUT_US 2000000
 #define RETRY_EVERY_US     50000
 #define RETRY_AT_ONCE      64
+#define REMOVAL_GIVE_UP_US ((int64_t)120 * 1000000)
 #define GIVE_UP_US         ((int64_t)3600 * 1000000)
 
 static void note_free(struct freq_note *note)
@@ -112,6 +113,15 @@ static void send_confirm(struct freq_store *store, const struct person_key *pers
 
 static void note_send(struct freq_note *note)
 {
+    if (note->removal) {
+        struct freq_ticket ticket = note->ticket;
+        bool fresh = clock_mono_us() - note->first_us < REMOVAL_GIVE_UP_US;
+        note_free(note);
+        if (fresh) { /* else it has run out long ago */
+            freq_remove(note->store, &ticket, UINT16_MAX);
+        }
+        return;
+    }
     note->pending = 1; /* ours, so that it does not complete while we send */
     note->failed = false;
     for (uint8_t i = 0; i < note->ticket.key_count; i++) {
@@ -154,17 +164,31 @@ void freq_confirm(struct freq_store *store, const struct freq_ticket *ticket, in
     note_send(note);
 }
 
+/* The keys that could not be reached become a note of their own. */
+void freq_remove(struct freq_store *store, const struct freq_ticket *ticket, uint16_t mask)
+{
+    struct freq_ticket left = {.time_s = ticket->time_s, .salt = ticket->salt};
+    for (uint8_t i = 0; i < ticket->key_count; i++) {
+        char key[FREQ_KEY_BYTES];
+        freq_codec_key(&ticket->keys[i], 'c', key);
+        if (mask & 1u << i && !freq_send_hdel(store, key, ticket->time_s, ticket->salt)) {
+            left.keys[left.key_count++] = ticket->keys[i];
+        }
+    }
+    struct freq_note *note = left.key_count && !store->dying ? store->free_notes : NULL;
+    if (note) { /* without a note it runs out by itself */
+        store->free_notes = note->next;
+        *note = (struct freq_note){.store = store, .ticket = left, .removal = true};
+        note->first_us = clock_mono_us();
+        note_wait(note);
+    }
+}
+
 void freq_release(struct freq_store *store, const struct freq_ticket *ticket)
 {
     BUG_ON(ticket->key_count > FREQ_MAX_RECORDS);
     store->stats.releases++;
-    for (uint8_t i = 0; i < ticket->key_count; i++) {
-        char key[FREQ_KEY_BYTES];
-        freq_codec_key(&ticket->keys[i], 'c', key);
-        if (!freq_send_hdel(store, key, ticket->time_s, ticket->salt)) {
-            store->stats.releases_refused++;
-        }
-    }
+    freq_remove(store, ticket, UINT16_MAX);
 }
 
 void freq_learn(struct freq_store *store, const struct person_key *person_key, uint32_t dmp_ref,

@@ -63,7 +63,7 @@ struct freq_op {
     struct freq_slab slab;
 };
 
-/* A confirm until Redis has it. */
+/* A confirm until Redis has it, or a field to be deleted once Redis can be reached. */
 struct freq_note {
     struct freq_store *store;
     struct freq_note *next; /* free list or waiting list */
@@ -71,6 +71,7 @@ struct freq_note {
     int64_t ttl_s;
     int64_t first_us; /* when it was asked for */
     uint32_t pending;
+    bool removal;
     bool failed, hopeless;
 };
 
@@ -118,5 +119,8 @@ bool freq_send_expire(struct freq_store *store, const char key[FREQ_KEY_BYTES], 
 
 /* freq_reserve.c: the read goes away under its reservations. */
 void freq_ops_abandon(struct freq_read *read);
-/* freq_note.c: sends some of the waiting confirms when Redis is back. */
+/* freq_note.c: sends some of the waiting notes when Redis is back. */
 void freq_notes_retry(struct freq_store *store);
+/* Deletes the exposure from the keys of the ticket that are set in mask, now or when Redis is
+ * back. */
+void freq_remove(struct freq_store *store, const struct freq_ticket *ticket, uint16_t mask);

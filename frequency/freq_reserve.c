@@ -48,13 +48,7 @@ static void op_detach(struct freq_op *op)
 static void undo(struct freq_op *op)
 {
     op->store->stats.undone++;
-    for (uint8_t i = 0; i < op->ticket.key_count; i++) {
-        char key[FREQ_KEY_BYTES];
-        if (op->written & 1u << i) {
-            freq_codec_key(&op->ticket.keys[i], 'c', key);
-            freq_send_hdel(op->store, key, op->ticket.time_s, op->ticket.salt);
-        }
-    }
+    freq_remove(op->store, &op->ticket, op->written);
 }
 
 /* --- the verdict ---------------------------------------------------------------------------- */

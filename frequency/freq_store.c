@@ -415,7 +415,7 @@ void freq_store_destroy(struct freq_store **store_at)
             freq_read_finish(&read);
         }
     }
-    store->stats.confirms_lost += store->waiting_count;
+    store->stats.confirms_lost += store->waiting_count; /* removals among them, too */
     store->dying = true;
     freq_store_maybe_free(store);
 }

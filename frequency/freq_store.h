@@ -35,7 +35,7 @@ struct freq_stats {
     uint64_t confirms_revived; /* of these: the reservation had gone already */
     uint64_t confirms_retried;
     uint64_t confirms_lost; /* given up */
-    uint64_t releases, releases_refused;
+    uint64_t releases;
     uint64_t pool_exhausted;
     uint64_t overflows; /* records with more than FREQ_MAX_EXPOSURES */
     uint64_t links_cut; /* persons with more links than are followed */
@@ -50,5 +50,5 @@ struct freq_store *freq_store_create(struct redis *redis, const struct freq_stor
 /* Reads and reservations in flight are abandoned. The redis must still exist. */
 void freq_store_destroy(struct freq_store **store);
 const struct freq_stats *freq_store_stats(const struct freq_store *store);
-/* Confirms that wait for Redis to come back; for tests and for draining. */
+/* Confirms and removals that wait for Redis to come back; for tests and for draining. */
 uint32_t freq_store_waiting(const struct freq_store *store);
