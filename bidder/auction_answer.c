@@ -39,25 +39,16 @@ static enum bid_mtype mtype_of(const struct catalog_creative *creative)
     return BID_BANNER;
 }
 
-static bool has_int(const struct int_list *list, int32_t value)
+/* The VAST version inside, 0 for banner and native. Only must-fill meets an impression that lists
+ * no version we make; it gets 3.0, as markup does. */
+static int32_t protocol_of(const struct catalog_exchange *exchange, const struct bidreq_imp *imp,
+                           const struct catalog_creative *creative)
 {
-    for (uint32_t i = 0; i < list->count; i++) {
-        if (list->items[i] == value) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* VAST 4.2 unless the exchange or the impression only knows 3.0 (AdCOM list of protocols: 3 = VAST
- * 3.0, 7 = 4.0, 11 = 4.1, 13 = 4.2). */
-static bool wants_vast_3(const struct catalog_exchange *exchange, const struct bidreq_av *av)
-{
-    if (exchange->vast_3) {
-        return true;
-    }
-    return av && av->protocols.count && !has_int(&av->protocols, 7) &&
-           !has_int(&av->protocols, 11) && !has_int(&av->protocols, 13);
+    const struct bidreq_av *av = creative->type == CREATIVE_VIDEO   ? imp->video
+                                 : creative->type == CREATIVE_AUDIO ? imp->audio
+                                                                    : NULL;
+    int32_t protocol = av ? markup_vast_protocol(&av->protocols, exchange->vast_3) : 0;
+    return av && protocol == 0 ? 3 : protocol;
 }
 
 /* For the reports: was the person in the brand's target audience, and how often had it been seen?
@@ -137,7 +128,7 @@ static void put_texts(struct auction *auction, const struct decision *decision, 
         .urls = {.base = auction->desk->options.public_url,
                  .exchange_token = {token.text[TOKEN_EXCHANGE], token.len[TOKEN_EXCHANGE]},
                  .client_token = {token.text[TOKEN_CLIENT], token.len[TOKEN_CLIENT]}},
-        .vast_3 = wants_vast_3(exchange, decision->imp->video),
+        .vast_3 = exchange->vast_3,
     };
     places->start[TEXT_ADM] = out->len;
     markup_put(&input, out);
@@ -168,7 +159,6 @@ static struct bid make_bid(const struct auction *auction, const struct decision 
     const struct catalog_creative *creative = &catalog->creatives[decision->creative];
     struct catalog_advertiser *advertiser = &catalog->advertisers[line->advertiser];
     bool own_categories = creative->categories.count > 0;
-    bool video = creative->type == CREATIVE_VIDEO;
     return (struct bid){
         .id = bid_id,
         .impid = decision->imp->id,
@@ -188,9 +178,7 @@ static struct bid make_bid(const struct auction *auction, const struct decision 
         .attr = creative->attr,
         .apis = creative->apis,
         .mtype = mtype_of(creative),
-        .protocol = !video                                         ? 0
-                    : wants_vast_3(exchange, decision->imp->video) ? 3
-                                                                   : 13,
+        .protocol = protocol_of(exchange, decision->imp, creative),
         .w = creative->w,
         .h = creative->h,
         .dur = creative->duration_s,

@@ -557,5 +557,5 @@ uint32_t target_find(const struct catalog *catalog, const struct target_request 
     uint32_t kept = search.found < max ? search.found : max;
     sort_lines(lines, kept);
     *truncated = search.found > max;
-    return search.found;
+    return kept;
 }

@@ -38,9 +38,9 @@ struct target_request *target_request_prepare(const struct catalog *catalog, uin
                                               const struct bid_request *request, int64_t now_s,
                                               struct arena *arena);
 
-/* Lines that match the impression: ascending indexes, at most max; returns how many there are
- * (more than max: *truncated is set and counted by the caller). Audiences, caps, pacing, floors and
- * blocks are not looked at here. */
+/* Lines that match the impression: ascending indexes, at most max; returns how many were written.
+ * *truncated: there are more (those of the first buying modes were kept), or the arena is full; the
+ * caller counts it. Audiences, caps, pacing, floors and blocks are not looked at here. */
 uint32_t target_find(const struct catalog *catalog, const struct target_request *prepared,
                      const struct bidreq_imp *imp, uint32_t *lines, uint32_t max, bool *truncated);
 

@@ -434,7 +434,7 @@ TEST(too_many_matches_are_counted_and_the_first_modes_kept)
     struct target_request *prepared = target_request_prepare(&catalog, 0, &request, NOW, &arena);
     uint32_t lines[100];
     bool truncated = false;
-    CHECK_INT(target_find(&catalog, prepared, &imp, lines, 100, &truncated), 300);
+    CHECK_INT(target_find(&catalog, prepared, &imp, lines, 100, &truncated), 100);
     CHECK(truncated);
     for (uint32_t i = 0; i < 100; i++) {
         CHECK_INT(lines[i], 3 * i);
