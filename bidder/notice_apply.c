@@ -209,14 +209,12 @@ static void on_counted(void *owner, enum redis_result result, const struct redis
 
 /* --- money ------------------------------------------------------------------------------------ */
 
-/* A commitment is booked on the local day of the bid, another life's bid on the day it comes in. */
+/* The day the daily budgets were booked on: a commitment's own, else the day it comes in. */
 static uint32_t booked_date(const struct notice_op *op, enum notice_outcome outcome)
 {
-    struct notice_desk *desk = op->desk;
-    struct tz_local local;
-    int64_t at_s = outcome == NOTICE_ADOPTED ? desk->now_us / 1000000 : op->token.bid_s;
-    tz_to_local(&notice_catalog(desk)->tz, at_s, &local);
-    return (uint32_t)((local.year * 100 + local.month) * 100 + local.day);
+    const struct budget_ledger *ledger = op->desk->deps.ledger;
+    return (uint32_t)(outcome == NOTICE_ADOPTED ? budget_ledger_date(ledger)
+                                                : budget_flight_date(ledger, op->token.flight));
 }
 
 static void record_settled(const struct notice_op *op, const struct catalog_line *line,

@@ -192,6 +192,11 @@ void budget_book_late(struct budget_ledger *ledger, const uint32_t *budgets, uin
     budget_core_book_late(ledger->core, budgets, count, amount_micros, now_us);
 }
 
+int32_t budget_flight_date(const struct budget_ledger *ledger, uint32_t flight)
+{
+    return budget_core_flight_date(ledger->core, flight);
+}
+
 bool budget_view(const struct budget_ledger *ledger, uint32_t budget, bool daily,
                  struct budget_view *view)
 {

@@ -126,5 +126,9 @@ bool budget_ledger_is_ready(const struct budget_ledger *ledger);
 /* The local date (yyyymmdd) daily budgets are booked on at this moment. */
 int32_t budget_ledger_date(const struct budget_ledger *ledger);
 
+/* The local date whose daily limits a commitment of this ledger is (or was) on; 0: on none, or the
+ * flight is not known any more. For event records. */
+int32_t budget_flight_date(const struct budget_ledger *ledger, uint32_t flight);
+
 /* Timers: frees overdue commitments, syncs leases. Call about every sync_interval_us. */
 void budget_tick(struct budget_ledger *ledger, int64_t now_us, int64_t now_s);

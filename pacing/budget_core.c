@@ -250,6 +250,18 @@ void budget_core_book_late(struct budget_core *core, const uint32_t *budgets, ui
     core->stats.late_wins++;
 }
 
+int32_t budget_core_flight_date(const struct budget_core *core, uint32_t id)
+{
+    const struct budget_flight *flight = &core->flights[id & core->flight_mask];
+    for (uint32_t i = 0; id && flight->id == id && i < flight->count; i++) {
+        const struct budget_account *account = &core->accounts[flight->accounts[i]];
+        if (account->generation == flight->generations[i] && account->key.date) {
+            return account->key.date;
+        }
+    }
+    return 0;
+}
+
 /* --- time ------------------------------------------------------------------------------------ */
 
 static void expire_flights(struct budget_core *core, int64_t now_us)

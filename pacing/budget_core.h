@@ -115,4 +115,5 @@ bool budget_core_view(const struct budget_core *core, uint32_t budget, bool dail
 const struct budget_stats *budget_core_stats(const struct budget_core *core);
 /* For checks: account i of the core, or NULL behind the last. Unused slots have owner cap 0. */
 const struct budget_account *budget_core_account(const struct budget_core *core, uint32_t account);
+int32_t budget_core_flight_date(const struct budget_core *core, uint32_t id);
 int32_t budget_core_date(const struct budget_core *core);

