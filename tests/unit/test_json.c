@@ -29,8 +29,8 @@ TEST(json_reader_pulls)
     json_reader_init(&r,
                      STR("{\"a\" : [1, -2.5e1,true],\"b\":\"x\\u00e9\\ud83d\\ude00\\n\",\"c\":{}}"),
                      &arena, 2);
-    struct str key, text;
-    bool yes;
+    struct str key, text = STR_NONE;
+    bool yes = false;
     CHECK(json_object_begin(&r));
     CHECK(json_object_next(&r, &key));
     CHECK_STR(key, "a");
