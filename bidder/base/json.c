@@ -45,46 +45,18 @@ void json_fail(struct json_reader *r, enum json_error error)
     fail_at(r, r->at, error);
 }
 
-static inline void skip_space(struct json_reader *r)
-{
-    const char *at = r->at;
-    while (at < r->end && (unsigned char)*at <= ' ') {
-        if (*at != ' ' && *at != '\n' && *at != '\r' && *at != '\t') {
-            break;
-        }
-        at++;
-    }
-    r->at = at;
-}
+#define DIGITS(type)                                                                               \
+    ['0'] = (type), ['1'] = (type), ['2'] = (type), ['3'] = (type), ['4'] = (type),                \
+    ['5'] = (type), ['6'] = (type), ['7'] = (type), ['8'] = (type), ['9'] = (type)
 
-enum json_type json_peek(struct json_reader *r)
-{
-    skip_space(r);
-    if (r->at == r->end) {
-        return JSON_INVALID;
-    }
-    switch (*r->at) {
-    case '{':
-        return JSON_OBJECT;
-    case '[':
-        return JSON_ARRAY;
-    case '"':
-        return JSON_STRING;
-    case 't':
-    case 'f':
-        return JSON_BOOL;
-    case 'n':
-        return JSON_NULL;
-    case '-':
-        return JSON_NUMBER;
-    default:
-        return *r->at >= '0' && *r->at <= '9' ? JSON_NUMBER : JSON_INVALID;
-    }
-}
+const uint8_t json_type_of[256] = {
+    ['{'] = JSON_OBJECT, ['['] = JSON_ARRAY, ['"'] = JSON_STRING, ['t'] = JSON_BOOL,
+    ['f'] = JSON_BOOL,   ['n'] = JSON_NULL,  ['-'] = JSON_NUMBER, DIGITS(JSON_NUMBER),
+};
 
 size_t json_offset(struct json_reader *r)
 {
-    skip_space(r);
+    json_skip_space(r);
     return (size_t)(r->at - r->begin);
 }
 
@@ -98,7 +70,7 @@ static bool fail_type(struct json_reader *r)
 
 static inline bool container_begin(struct json_reader *r, char opener)
 {
-    skip_space(r);
+    json_skip_space(r);
     if (UNLIKELY(r->at == r->end || *r->at != opener)) {
         return fail_type(r);
     }
@@ -114,7 +86,7 @@ static inline bool container_begin(struct json_reader *r, char opener)
 /* Stands before a member (true), or consumed the closer (false). */
 static inline bool container_next(struct json_reader *r, char closer)
 {
-    skip_space(r);
+    json_skip_space(r);
     if (UNLIKELY(r->at == r->end)) {
         return fail_unexpected(r);
     }
@@ -129,7 +101,7 @@ static inline bool container_next(struct json_reader *r, char closer)
             return fail_unexpected(r);
         }
         r->at++;
-        skip_space(r);
+        json_skip_space(r);
     }
     r->fresh = false;
     return true;
@@ -354,7 +326,7 @@ static inline __attribute__((always_inline)) struct str take_string_here(struct 
 
 struct str json_take_string(struct json_reader *r)
 {
-    skip_space(r);
+    json_skip_space(r);
     if (UNLIKELY(r->at == r->end || *r->at != '"')) {
         fail_type(r);
         return STR_NONE;
@@ -376,7 +348,7 @@ bool json_read_string(struct json_reader *r, struct str *value)
 /* Behind a key: its colon. */
 static inline bool take_colon(struct json_reader *r)
 {
-    skip_space(r);
+    json_skip_space(r);
     if (UNLIKELY(r->at == r->end || *r->at != ':')) {
         return fail_unexpected(r);
     }
@@ -467,7 +439,7 @@ bool json_number_valid(struct str text)
 
 struct str json_take_number(struct json_reader *r)
 {
-    skip_space(r);
+    json_skip_space(r);
     if (UNLIKELY(r->at == r->end || (*r->at != '-' && (unsigned)(*r->at - '0') > 9))) {
         fail_type(r);
         return STR_NONE;
@@ -563,7 +535,7 @@ bool json_skip(struct json_reader *r)
 
 bool json_finish(struct json_reader *r)
 {
-    skip_space(r);
+    json_skip_space(r);
     if (!r->error && r->at != r->end) {
         fail_at(r, r->at, JSON_ERROR_TRAILING);
     }

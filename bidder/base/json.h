@@ -67,8 +67,25 @@ struct json_reader {
 void json_reader_init(struct json_reader *r, struct str text, struct arena *arena,
                       uint32_t max_depth);
 
+/* By the first byte of a value: an enum json_type. */
+extern const uint8_t json_type_of[256];
+
+static inline void json_skip_space(struct json_reader *r)
+{
+    const char *at = r->at;
+    while (at < r->end && (unsigned char)*at <= ' ' &&
+           (*at == ' ' || *at == '\n' || *at == '\r' || *at == '\t')) {
+        at++;
+    }
+    r->at = at;
+}
+
 /* What stands next. JSON_INVALID does not set the error: the read that follows does. */
-enum json_type json_peek(struct json_reader *r);
+static inline enum json_type json_peek(struct json_reader *r)
+{
+    json_skip_space(r);
+    return r->at == r->end ? JSON_INVALID : (enum json_type)json_type_of[(unsigned char)*r->at];
+}
 
 /* Offset of the value that stands next. */
 size_t json_offset(struct json_reader *r);
