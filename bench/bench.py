@@ -57,6 +57,8 @@ class Bench:
         self.seed = 0
         self.requests = folder / "requests"
         catalog_gen.write_requests(self.requests, 64, seed=1)
+        self.protobuf_requests = folder / "protobuf"
+        catalog_gen.write_requests(self.protobuf_requests, 64, seed=1, as_protobuf=True)
         self.results = {"machine": machine(), "commit": commit(), "quick": plan.quick,
                         "command": "python3 " + shlex.join(sys.argv),
                         "date": datetime.datetime.now().astimezone().isoformat("T", "seconds")}
@@ -72,10 +74,11 @@ class Bench:
         self.seed += 1
         return self.seed
 
-    def load(self, url, *options, seconds, connections=16, svg=None):
+    def load(self, url, *options, seconds, connections=16, svg=None, requests=None):
         """One run of jointcap-load; its JSON, with exit_code beside."""
         path = self.folder / "load.json"
-        command = [RELEASE / "jointcap-load", "--pin", LOAD_CORE, "--body", self.requests,
+        command = [RELEASE / "jointcap-load", "--pin", LOAD_CORE, "--body",
+                   requests or self.requests,
                    "--connections", connections, "--duration", seconds,
                    "--warmup", self.plan.warmup_s, "--seed", self.next_seed(), "--json", path,
                    *options]
@@ -174,12 +177,12 @@ def run_floor(bench):
 
 # --- ladder ---------------------------------------------------------------------------------------
 
-def ladder_step(bench, started, options, name):
+def ladder_step(bench, started, options, name, requests=None):
     before = metrics.read(started.metrics_url)
     cpu = started.process.cpu_s(), started.redis.cpu_s()
     seconds = bench.plan.step_s
     result = bench.load(started.url, *options, "--win-rate", 0.3, "--notice-delay", 200,
-                        seconds=seconds, svg=f"latency-{name}.svg")
+                        seconds=seconds, svg=f"latency-{name}.svg", requests=requests)
     change = metrics.difference(before, metrics.read(started.metrics_url))
     wall_s = seconds + bench.plan.warmup_s
     row = {"name": name, "target": result["target_rate"], "delivered": result["delivered_rate"],
@@ -204,8 +207,10 @@ def run_ladder(bench):
         rows = [ladder_step(bench, started, ["--rate", rate, "--poisson"], f"{rate}")
                 for rate in bench.plan.rates]
         rows.append(ladder_step(bench, started, ["--saturate"], "saturate"))
+        rows.append(ladder_step(bench, started, ["--saturate"], "protobuf",
+                                requests=bench.protobuf_requests))
     bench.results["ladder"] = rows
-    series = {q: [(row["delivered"], row["latency_us"][q]) for row in rows[:-1]]
+    series = {q: [(row["delivered"], row["latency_us"][q]) for row in rows[:-2]]
               for q in ("p50", "p99", "p99.9")}
     (bench.out / "ladder.svg").write_text(plots.lines(
         "Latency from the planned send time over rate", "requests/s", "us", series))
@@ -317,7 +322,8 @@ def report_ladder(results):
             stage_rows.append([row["name"], stage, f"{values['count']:,.0f}",
                                *(f"{values[q]:,.1f}" for q in ("p50", "p99", "p99.9"))])
     return ["## Latency ladder", "",
-            "From the planned send time, us; Poisson arrivals, 30% of the bids win and are notified.",
+            "From the planned send time, us; Poisson arrivals, 30% of the bids win and are notified. The "
+            "last two are closed loops, with JSON and with the same requests in protobuf.",
             "", "![ladder](ladder.svg)", "",
             *table(["step", "target/s", "delivered/s", "p50", "p99", "p99.9", "p99.99", "max",
                     "bids", "bidder core", "Redis core", "generator core"], rows),

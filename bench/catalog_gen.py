@@ -15,6 +15,8 @@ import json
 import pathlib
 import random
 
+import protobuf
+
 REGIONS = ["11", "12", "13", "14", "15", "21", "22", "23", "31", "32", "33", "34", "35", "36", "37",
            "41", "42", "43", "44", "45", "46", "50", "51", "52", "53", "54", "61", "62", "63", "64",
            "65"]
@@ -182,13 +184,17 @@ def request(prng, has_deal):
     }
 
 
-def write_requests(folder, count, seed):
-    """A quarter of them offers the guaranteed deal."""
+def write_requests(folder, count, seed, as_protobuf=False):
+    """A quarter of them offers the guaranteed deal. The protobuf form is the twin of the JSON."""
     prng = random.Random(seed)
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(count):
-        body = json.dumps(request(prng, number % 4 == 0), separators=(",", ":"))
-        (folder / f"request-{number:03}.json").write_text(body)
+        made = request(prng, number % 4 == 0)
+        path = folder / f"request-{number:03}.json"
+        if as_protobuf:
+            path.with_suffix(".pb").write_bytes(protobuf.request(made))
+        else:
+            path.write_text(json.dumps(made, separators=(",", ":")))
 
 
 def write_catalog(path, line_count, seed=1):
@@ -202,10 +208,11 @@ def main():
     parser.add_argument("path", type=pathlib.Path)
     parser.add_argument("--lines", type=int, help="line items; at least 5 are made")
     parser.add_argument("--requests", type=int, help="make bid requests instead, in a folder")
+    parser.add_argument("--protobuf", action="store_true", help="requests as *.pb")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     if args.requests:
-        write_requests(args.path, args.requests, args.seed)
+        write_requests(args.path, args.requests, args.seed, args.protobuf)
     else:
         write_catalog(args.path, args.lines or 100, args.seed)
 

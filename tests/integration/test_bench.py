@@ -13,6 +13,7 @@ sys.path.insert(0, str(ROOT / "bench"))
 import catalog_gen  # noqa: E402
 import metrics  # noqa: E402
 import plots  # noqa: E402
+import protobuf  # noqa: E402
 
 BEFORE = """# HELP jointcap_stage_seconds x
 # TYPE jointcap_stage_seconds histogram
@@ -71,6 +72,27 @@ class FilesTest(unittest.TestCase):
         deals = [path for path in (self.folder / "a").iterdir() if b"PDB-BENCH-1"
                  in path.read_bytes()]
         self.assertEqual(len(deals), 5)
+
+    def test_protobuf_is_the_twin_of_json(self):
+        catalog_gen.write_requests(self.folder / "j", 8, seed=3)
+        catalog_gen.write_requests(self.folder / "p", 8, seed=3, as_protobuf=True)
+        message = protobuf.load().inner["BidRequest"]
+        for path in (self.folder / "j").iterdir():
+            want = json.loads(path.read_text())
+            data = (self.folder / "p" / path.with_suffix(".pb").name).read_bytes()
+            got = protobuf.decode(message, data)
+            for part in ("id", "cur", "tmax", "bcat", "badv"):
+                self.assertEqual(got[part], want[part])
+            self.assertEqual(got["device"]["ifa"], want["device"]["ifa"])
+            self.assertEqual(got["device"]["geo"]["region"], want["device"]["geo"]["region"])
+            self.assertEqual(got["imp"][0].get("pmp"), want["imp"][0].get("pmp") and {
+                **want["imp"][0]["pmp"], "private_auction": True,
+                "deals": got["imp"][0]["pmp"]["deals"]})
+            for cut in range(1, len(data), 7):
+                try:
+                    protobuf.decode(message, data[:cut])
+                except ValueError:
+                    pass
 
     def test_catalogs_have_the_lines_asked_for(self):
         for lines in (5, 10, 1000):
