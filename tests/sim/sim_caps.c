@@ -8,6 +8,7 @@
  *   - what was confirmed in time never exceeds max in any window, nor comes closer than the
  * interval
  *   - every auction got exactly one answer
+ *   - what a worker that lives was told is in every record it belongs to
  *   - when all is quiet, the code grants a further exposure exactly when the model does: no
  *     reservation stays behind, no exposure is forgotten
  *   - every record has a TTL */
@@ -51,6 +52,7 @@ struct bid {
     struct freq_ticket ticket;
     bool running, abandoned;
     int answers;
+    struct freq_store *told; /* took the first confirming notice; NULL: none, or killed since */
 };
 
 /* What the server was told was shown: the model. */
@@ -152,9 +154,10 @@ static void bid_end(struct bid *bid)
 
 static void on_notice(void *context, uint64_t confirmed)
 {
-    const struct bid *bid = context;
+    struct bid *bid = context;
     struct freq_store *store = any_worker()->store;
     if (confirmed) {
+        bid->told = bid->told ? bid->told : store;
         freq_confirm(store, &bid->ticket, book.retention_s);
     } else {
         freq_release(store, &bid->ticket);
@@ -291,6 +294,7 @@ static void on_kill(void *context, uint64_t place)
             bid->abandoned = true;
             bid_end(bid);
         }
+        bid->told = bid->told == worker->store ? NULL : bid->told;
     }
     freq_store_destroy(&worker->store);
     fake_kill(&worker->client);
@@ -413,6 +417,23 @@ static void run_until(int64_t end_us)
     fake.now_us = end_us;
 }
 
+/* What a worker that lives was told has been shown is in every record it belongs to. */
+static void check_nothing_forgotten(void)
+{
+    for (uint32_t i = 0; i < sim.bid_count; i++) {
+        const struct bid *bid = &sim.bids[i];
+        uint32_t found = 0;
+        for (uint32_t k = 0; k < sim.shown_count && bid->told; k++) {
+            const char *field = sim.shown[k].field.bytes;
+            found += read_be(field) == bid->ticket.time_s &&
+                     read_be(field + 3) << 8 == bid->ticket.salt << 8;
+        }
+        if (bid->told && found != bid->ticket.key_count) {
+            PROBLEM("bid %u is confirmed in %u of %u records", i, found, bid->ticket.key_count);
+        }
+    }
+}
+
 static void check_quiet(void)
 {
     fake.slow = fake.refuse = 0;
@@ -491,6 +512,7 @@ static void run(uint64_t seed)
     }
     run_until(fake.now_us + span_us);
     check_quiet();
+    check_nothing_forgotten();
     check_never_exceeded();
     for (uint32_t i = 0; i < WORKERS; i++) {
         freq_store_destroy(&sim.workers[sim.alive[i]].store);
