@@ -309,6 +309,9 @@ static void schedule(struct engine *engine)
     int64_t duration_ns = (int64_t)(options->duration_s * SECOND_NS);
     /* What was due at the very end may still leave; a server that keeps up needs no more. */
     int64_t grace_ns = duration_ns / 100 < SECOND_NS ? duration_ns / 100 : SECOND_NS;
+    if (options->grace_ms >= 0) {
+        grace_ns = (int64_t)(options->grace_ms * 1e6);
+    }
     engine->measure_start_ns = start_ns + (int64_t)(options->warmup_s * SECOND_NS);
     engine->measure_end_ns = engine->measure_start_ns + duration_ns;
     engine->stop_ns = engine->measure_end_ns + (options->saturate ? 0 : grace_ns);

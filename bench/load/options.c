@@ -40,6 +40,9 @@ static const struct option_row rows[] = {
     FLAG("saturate", saturate, "closed loop: each connection sends as soon as it was answered"),
     REAL("duration", duration_s, "S", "10", 0.01, 1e6, "seconds measured"),
     REAL("warmup", warmup_s, "S", "1", 0, 1e6, "seconds before that, not measured"),
+    REAL("grace", grace_ms, "MS", "-1", -1, 600000,
+         "what was due may still be sent this long after the end; -1: 1% of the duration, at "
+         "most 1 s"),
     INTEGER("connections", connections, "N", "16", 1, 10000,
             "keep-alive connections, one request outstanding on each"),
     INTEGER("timeout", timeout_ms, "MS", "1000", 1, 600000,

@@ -23,6 +23,7 @@ struct options {
     bool saturate;
     double duration_s;
     double warmup_s;
+    double grace_ms; /* < 0: by the duration */
     int64_t connections;
     int64_t timeout_ms;
     int64_t pin;
