@@ -1,7 +1,8 @@
 /* Lines that want an impression: the intersection, dimension by dimension, of unions of sets.
  *
  *   driver    the dimension whose sets have the fewest words: only these words are visited
- *   others    from the rarest to the most common, until the word is zero
+ *   others    from the fewest words to the most, until the word is zero; where a dimension has
+ *             nothing, the search goes on at its next word
  *   deny      taken out
  *   circles   what the grid let through is measured
  *
@@ -431,7 +432,7 @@ static bool prepare_format(const struct target_request *prepared, const struct b
 
 struct search {
     const struct target_request *prepared;
-    struct dim_query *queries[DIM_COUNT]; /* [0] drives, the others by lines ascending */
+    struct dim_query *queries[DIM_COUNT]; /* by words ascending; [0] drives */
     uint32_t query_count;
     uint32_t *lines;
     uint32_t max, found;
@@ -445,24 +446,21 @@ static void search_add(struct search *search, struct dim_query *query)
     search->queries[search->query_count++] = query;
 }
 
-/* Fewest words first; the rest from the rarest to the most common. */
+/* Fewest words first; of as many words, fewest lines. */
+static bool query_before(const struct dim_query *a, const struct dim_query *b)
+{
+    return a->words != b->words ? a->words < b->words : a->lines < b->lines;
+}
+
 static void search_order(struct search *search)
 {
-    struct dim_query **queries = search->queries;
-    uint32_t driver = 0;
     for (uint32_t i = 1; i < search->query_count; i++) {
-        driver = queries[i]->words < queries[driver]->words ? i : driver;
-    }
-    struct dim_query *first = queries[driver];
-    queries[driver] = queries[0];
-    queries[0] = first;
-    for (uint32_t i = 2; i < search->query_count; i++) {
-        struct dim_query *moving = queries[i];
+        struct dim_query *moving = search->queries[i];
         uint32_t k = i;
-        for (; k > 1 && queries[k - 1]->lines > moving->lines; k--) {
-            queries[k] = queries[k - 1];
+        for (; k > 0 && query_before(moving, search->queries[k - 1]); k--) {
+            search->queries[k] = search->queries[k - 1];
         }
-        queries[k] = moving;
+        search->queries[k] = moving;
     }
 }
 
@@ -485,25 +483,38 @@ static void emit_word(struct search *search, uint32_t word, uint64_t bits)
     }
 }
 
+/* The bits all dimensions agree on; when there are none, *next is the word to look at next. */
+static uint64_t search_word(struct search *search, uint32_t word, uint32_t *next)
+{
+    const struct target_index *index = search->prepared->index;
+    uint64_t bits = index->live[word];
+    for (uint32_t i = 0; i < search->query_count; i++) {
+        uint64_t wanted = query_word(search->queries[i], word);
+        bits &= wanted;
+        if (bits == 0) {
+            if (wanted == 0) { /* alike lines are neighbours: this one is zero for a while */
+                *next = query_next(search->queries[i], word + 1, index->word_count);
+            }
+            return 0;
+        }
+    }
+    return bits;
+}
+
 static void search_run(struct search *search)
 {
     const struct target_request *prepared = search->prepared;
-    const struct target_index *index = prepared->index;
-    struct dim_query *deny_media = &prepared->dims[DIM_DENY_MEDIA];
-    struct dim_query *deny_category = &prepared->dims[DIM_DENY_CATEGORY];
-    struct dim_query *driver = search->queries[0];
-    uint32_t word = query_next(driver, 0, index->word_count);
-    while (word < index->word_count) {
-        uint64_t bits = index->live[word];
-        for (uint32_t i = 0; bits && i < search->query_count; i++) {
-            bits &= query_word(search->queries[i], word);
-        }
+    uint32_t word_count = prepared->index->word_count;
+    uint32_t word = query_next(search->queries[0], 0, word_count);
+    while (word < word_count) {
+        uint32_t next = word + 1;
+        uint64_t bits = search_word(search, word, &next);
         if (bits) {
-            bits &= ~query_word(deny_media, word);
-            bits &= ~query_word(deny_category, word);
+            bits &= ~query_word(&prepared->dims[DIM_DENY_MEDIA], word);
+            bits &= ~query_word(&prepared->dims[DIM_DENY_CATEGORY], word);
             emit_word(search, word, bits);
         }
-        word = query_next(driver, word + 1, index->word_count);
+        word = next < word_count ? query_next(search->queries[0], next, word_count) : next;
     }
 }
 
