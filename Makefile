@@ -1,7 +1,9 @@
 # Jointcap. `make help` lists the targets; docs are in README.md.
 # Sources are found by folder: a new .c file needs no line here.
 
-CC      ?= gcc
+ifeq ($(origin CC),default)
+CC      := gcc
+endif
 VARIANT ?= release
 BUILD   := build/$(VARIANT)
 

@@ -268,7 +268,7 @@ static void fill_ticket(struct auction *auction, struct decision *decision)
 {
     decision->ticket.key_count = 0;
     if (!auction->test && auction->view->outcome != FREQ_NO_PERSON) {
-        freq_ticket_fill(auction->desk->desks.store, auction->view, refs_of(auction, decision),
+        freq_ticket_fill(auction->desk->desks.store, auction->read, refs_of(auction, decision),
                          auction->now_s, &decision->ticket);
     }
 }
@@ -714,7 +714,8 @@ static void finish_rejected(struct auction *auction, enum bidreq_reject reject)
 
 static void set_deadline(struct auction *auction, const struct catalog_exchange *exchange)
 {
-    int64_t tmax_us = exchange->tmax_us;
+    int64_t tmax_us =
+        exchange->tmax_us ? exchange->tmax_us : auction->desk->options.default_tmax_us;
     if (auction->request.tmax_ms > 0 && (int64_t)auction->request.tmax_ms * 1000 < tmax_us) {
         tmax_us = (int64_t)auction->request.tmax_ms * 1000;
     }

@@ -43,13 +43,14 @@ struct auction_answer {
 typedef bool auction_answer_fn(void *owner, uint64_t handle, const struct auction_answer *answer);
 
 struct auction_options {
-    uint32_t owner;        /* unique over all workers of all machines, < 2^24 */
-    uint32_t max_auctions; /* in flight at once; beyond: shed */
-    int64_t reserve_s;     /* how long an unconfirmed reservation holds */
-    int64_t notice_ttl_s;  /* how long notice urls are honoured */
-    int64_t encode_us;     /* kept free at the end of the deadline for encoding and sending */
-    struct str public_url; /* base of notice urls, no trailing slash; outlives the desk */
-    struct str secret;     /* the deployment's; only read during create */
+    uint32_t owner;          /* unique over all workers of all machines, < 2^24 */
+    uint32_t max_auctions;   /* in flight at once; beyond: shed */
+    int64_t reserve_s;       /* how long an unconfirmed reservation holds */
+    int64_t notice_ttl_s;    /* how long notice urls are honoured */
+    int64_t encode_us;       /* kept free at the end of the deadline for encoding and sending */
+    int64_t default_tmax_us; /* deadline when neither request nor exchange says one */
+    struct str public_url;   /* base of notice urls, no trailing slash; outlives the desk */
+    struct str secret;       /* the deployment's; only read during create */
 };
 
 /* What an auction works with. Borrowed; all outlive the desk. NULL where said. */

@@ -114,10 +114,10 @@ static void count_in_report(const struct auction *auction, uint32_t line, uint32
 }
 
 /* What bid, return, forced and swap records have in common. */
-static struct event event_of(const struct auction *auction, const struct decision *decision,
-                             enum event_kind kind)
+static struct event_record event_of(const struct auction *auction, const struct decision *decision,
+                                    enum event_kind kind)
 {
-    return (struct event){
+    return (struct event_record){
         .kind = kind,
         .auction = auction->id,
         .imp_hash = (uint16_t)hash_str(decision->imp->id),
@@ -126,7 +126,7 @@ static struct event event_of(const struct auction *auction, const struct decisio
     };
 }
 
-static void write_event(struct auction *auction, const struct event *event)
+static void write_event(struct auction *auction, const struct event_record *event)
 {
     if (auction->desk->desks.events) {
         event_log_put(auction->desk->desks.events, event, auction->now_s * 1000000);
@@ -136,7 +136,7 @@ static void write_event(struct auction *auction, const struct event *event)
 static void note_return(struct auction *auction, const struct decision *decision,
                         const struct guaranteed_push *push)
 {
-    struct event event = event_of(auction, decision, EVENT_RETURN);
+    struct event_record event = event_of(auction, decision, EVENT_RETURN);
     event.deal_ref = auction->catalog->deals[push->deal].ref;
     event.reason = decision->reason;
     write_event(auction, &event);
@@ -167,7 +167,7 @@ static void write_bid(struct auction *auction, const struct decision *decision)
     const struct catalog *catalog = auction->catalog;
     const struct catalog_line *line = &catalog->lines[decision->line];
     const struct offer *offer = decision->offer;
-    struct event event = event_of(auction, decision, EVENT_BID);
+    struct event_record event = event_of(auction, decision, EVENT_BID);
     event.line_ref = line->ref;
     event.deal_ref = offer->deal == CATALOG_NONE ? 0 : catalog->deals[offer->deal].ref;
     event.brand_ref = catalog->brands[line->brand].ref;

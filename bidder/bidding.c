@@ -1,33 +1,276 @@
+/* The composition of a worker: everything an auction or a notice needs, set up bottom-up, torn down
+ * top-down.
+ *
+ *   redis < freq_store, budget_ledger, return_quota, swap_book, report
+ *         < event_log < brand_desk, swap_desk, dmp_desk < auction_desk, notice_desk             */
 #include "bidder/bidding.h"
 
 #include <stdlib.h>
 
+#include "bidder/admin.h"
+#include "bidder/auction.h"
+#include "bidder/auction_metrics.h"
 #include "bidder/base/bug.h"
-#include "bidder/catalog.h"
+#include "bidder/base/log.h"
+#include "bidder/bidding_metrics.h"
+#include "bidder/brand_desk.h"
+#include "bidder/dmp.h"
+#include "bidder/event_log.h"
 #include "bidder/http_text.h"
+#include "bidder/notice_desk.h"
+#include "bidder/report.h"
+#include "bidder/swap_desk.h"
 #include "bidder/worker.h"
+#include "frequency/freq_store.h"
+#include "pacing/budget.h"
+
+#define TICK_100MS_US   100000
+#define MAX_FLIGHTS     (1u << 18)
+#define MAX_ERROR_BYTES 4096
+
+/* What an exchange needs beside its catalog entry; one per exchange of the current catalog. */
+struct exchange_state {
+    char *headers; /* owned; lines sent with every answer */
+    size_t headers_len;
+    int64_t tokens_micros; /* max_qps: requests that may still come, in millionths */
+};
 
 struct bidding {
-    struct worker *worker;   /* borrowed, outlives it */
+    struct worker *worker; /* borrowed, outlives it */
+    uint32_t owner;
+    struct redis *redis;
+    struct freq_store *store;
+    struct budget_ledger *ledger;
+    struct swap_book *swap_book;
+    struct event_log *events;
+    struct report *report;
+    struct brand_desk *brands;
+    struct swap_desk *swaps;
+    struct dmp_desk *dmps;
+    struct auction_desk *auctions;
+    struct notice_desk *notices;
     struct catalog *catalog; /* one reference */
+    struct exchange_state *exchanges;
+    uint32_t exchange_count;
+    struct loop_timer tick;
+    int64_t refilled_us;
+    struct bidding_exported exported;
+};
+
+/* --- admin ---------------------------------------------------------------------------------- */
+
+static void on_explained(void *owner, struct str text)
+{
+    admin_reply(owner, 200, "text/plain; charset=utf-8", text);
+}
+
+static void handle_explain(void *context, struct admin_call *call)
+{
+    struct worker *worker = context;
+    struct bidding *bidding = worker->bidding;
+    struct buf error;
+    struct str exchange;
+    buf_init(&error, MAX_ERROR_BYTES);
+    if (!bidding->catalog) {
+        admin_reply_text(call, 503, "no catalog is loaded\n");
+    } else if (!http_query_get(call->query, STR("exchange"), &exchange)) {
+        admin_reply_text(call, 400, "say which exchange: /explain?exchange=ID\n");
+    } else if (auction_explain(bidding->auctions, exchange, call->body, on_explained, call,
+                               &error) != STATUS_OK) {
+        buf_put_char(&error, '\n');
+        admin_reply(call, 400, "text/plain; charset=utf-8", buf_str(&error));
+    }
+    buf_deinit(&error);
+}
+
+static const struct admin_endpoint explain_endpoint = {
+    .path = "/explain",
+    .methods = HTTP_POST,
+    .where = ADMIN_ANY_WORKER,
+    .handle = handle_explain,
+    .help = "Why each line item would or would not bid on the request in the body (?exchange=ID).",
 };
 
 void bidding_register(void)
 {
+    auction_metrics_register();
+    metric_register(&notice_metrics);
+    metric_register(&event_log_metrics);
+    metric_register(&report_metrics);
+    metric_register(&dmp_metrics);
+    metric_register(&bidding_metrics);
+    admin_register(&explain_endpoint);
 }
 
-void bidding_adopt_catalog(struct catalog *catalog)
+/* --- life ----------------------------------------------------------------------------------- */
+
+static const struct catalog *catalog_of_now(void *context)
 {
-    (void)catalog;
+    struct bidding *bidding = context;
+    return bidding->catalog;
+}
+
+/* A DMP's answer, in time or late: keep it with the person for the DMP's cache time. */
+static void on_learned(void *owner, const struct person_key *key, uint32_t dmp_ref,
+                       const uint32_t *audience_refs, uint32_t count, uint32_t in)
+{
+    struct bidding *bidding = owner;
+    int64_t now_s = clock_wall_us() / SECOND_US;
+    for (uint32_t i = 0; bidding->catalog && i < bidding->catalog->dmp_count; i++) {
+        const struct catalog_dmp *dmp = &bidding->catalog->dmps[i];
+        if (cap_ref32(dmp->id) == dmp_ref && dmp->cache_s > 0) {
+            freq_learn(bidding->store, key, dmp_ref, audience_refs, count, in, now_s,
+                       now_s + dmp->cache_s);
+        }
+    }
+}
+
+static bool create_stores(struct bidding *bidding, const struct config *config)
+{
+    struct loop *loop = &bidding->worker->loop;
+    const struct redis_options redis = {
+        .address = config->redis,
+        .connect_timeout_us = config->redis_connect_timeout_us,
+        .command_timeout_us = config->redis_timeout_us,
+        .max_in_flight = (uint32_t)config->redis_in_flight,
+    };
+    bidding->redis = redis_create(loop, &redis);
+    if (!bidding->redis) {
+        log_error("redis = %s: not a usable address, or out of memory", config->redis);
+        return false;
+    }
+    const struct freq_store_options store = {.max_reads = (uint32_t)config->max_auctions,
+                                             .timeout_us = config->redis_timeout_us};
+    const struct budget_options budgets = {.owner = bidding->owner,
+                                           .max_flights = MAX_FLIGHTS,
+                                           .win_timeout_us = config->win_timeout_us,
+                                           .sync_interval_us = TICK_100MS_US};
+    bidding->store = freq_store_create(bidding->redis, &store);
+    bidding->ledger = budget_ledger_create(bidding->redis, &budgets);
+    bidding->swap_book = swap_book_create(bidding->redis, bidding->owner, clock_wall_us());
+    bidding->report = report_create(bidding->redis, catalog_of_now, bidding);
+    return bidding->store && bidding->ledger && bidding->swap_book && bidding->report;
+}
+
+static enum event_fsync fsync_of(const char *text)
+{
+    return strcmp(text, "off") == 0     ? EVENT_FSYNC_OFF
+           : strcmp(text, "batch") == 0 ? EVENT_FSYNC_BATCH
+                                        : EVENT_FSYNC_SECOND;
+}
+
+static bool create_desks(struct bidding *bidding, const struct config *config)
+{
+    if (config->event_log[0]) {
+        const struct event_log_options events = {.dir = config->event_log,
+                                                 .owner = bidding->owner,
+                                                 .fsync = fsync_of(config->event_fsync)};
+        bidding->events = event_log_create(&events, clock_wall_us());
+        if (!bidding->events) {
+            return false;
+        }
+    }
+    bidding->brands = brand_desk_create();
+    bidding->swaps = swap_desk_create(bidding->swap_book);
+    bidding->dmps = dmp_desk_create(&bidding->worker->loop, on_learned, bidding);
+    const struct auction_options auctions = {
+        .owner = bidding->owner,
+        .max_auctions = (uint32_t)config->max_auctions,
+        .reserve_s = config->reserve_seconds,
+        .notice_ttl_s = config->notice_ttl_us / SECOND_US,
+        .encode_us = config->encode_us,
+        .default_tmax_us = config->deadline_us,
+        .public_url = str_from(config->public_url),
+        .secret = str_from(config->secret),
+    };
+    const struct auction_desks desks = {
+        .store = bidding->store,
+        .ledger = bidding->ledger,
+        .brands = bidding->brands,
+        .swaps = bidding->swaps,
+        .dmps = bidding->dmps,
+        .events = bidding->events,
+        .report = bidding->report,
+    };
+    bidding->auctions = auction_desk_create(&auctions, &desks);
+    if (!bidding->brands || !bidding->swaps || !bidding->dmps || !bidding->auctions) {
+        return false;
+    }
+    const struct notice_deps deps = {
+        .keys = auction_desk_token_keys(bidding->auctions),
+        .redis = bidding->redis,
+        .store = bidding->store,
+        .ledger = bidding->ledger,
+        .events = bidding->events,
+        .report = bidding->report,
+        .catalog = catalog_of_now,
+        .catalog_context = bidding,
+    };
+    const struct notice_options notices = {.owner = bidding->owner};
+    bidding->notices = notice_desk_create(&deps, &notices);
+    return bidding->notices != NULL;
+}
+
+static void refill_tokens(struct bidding *bidding, int64_t now_us)
+{
+    int64_t workers = bidding->worker->config->workers;
+    for (uint32_t i = 0; i < bidding->exchange_count; i++) {
+        int64_t qps = bidding->catalog->exchanges[i].max_qps;
+        struct exchange_state *state = &bidding->exchanges[i];
+        state->tokens_micros += qps * (now_us - bidding->refilled_us) / workers;
+        int64_t most = qps * SECOND_US / workers / 5; /* bursts of 200 ms */
+        most = most > SECOND_US ? most : SECOND_US;
+        state->tokens_micros = state->tokens_micros < most ? state->tokens_micros : most;
+    }
+    bidding->refilled_us = now_us;
+}
+
+static void on_tick(void *context)
+{
+    struct bidding *bidding = context;
+    int64_t now_us = clock_mono_us(), wall_us = clock_wall_us();
+    loop_timer_start(&bidding->tick, TICK_100MS_US);
+    if (!bidding->catalog) {
+        return;
+    }
+    budget_ledger_stop(bidding->ledger, bidding->events && !event_log_ok(bidding->events));
+    budget_tick(bidding->ledger, now_us, wall_us / SECOND_US);
+    swap_tick(bidding->swap_book, now_us, wall_us / SECOND_US);
+    notice_tick(bidding->notices, now_us, wall_us);
+    report_tick(bidding->report, now_us);
+    if (bidding->events) {
+        event_log_tick(bidding->events, wall_us);
+    }
+    refill_tokens(bidding, now_us);
 }
 
 struct bidding *bidding_create(struct worker *worker)
 {
     struct bidding *bidding = calloc(1, sizeof(*bidding));
-    if (bidding) {
-        bidding->worker = worker;
+    if (!bidding) {
+        return NULL;
     }
+    bidding->worker = worker;
+    bidding->owner = (uint32_t)worker->config->machine << 8 | (worker->index + 1);
+    bidding->refilled_us = clock_mono_us();
+    loop_timer_init(&bidding->tick, &worker->loop, on_tick, bidding);
+    if (!create_stores(bidding, worker->config) || !create_desks(bidding, worker->config)) {
+        log_error("the worker cannot be set up: out of memory?");
+        bidding_destroy(&bidding);
+        return NULL;
+    }
+    loop_timer_start(&bidding->tick, TICK_100MS_US);
     return bidding;
+}
+
+static void free_exchanges(struct bidding *bidding)
+{
+    for (uint32_t i = 0; i < bidding->exchange_count; i++) {
+        free(bidding->exchanges[i].headers);
+    }
+    free(bidding->exchanges);
+    bidding->exchanges = NULL;
+    bidding->exchange_count = 0;
 }
 
 void bidding_destroy(struct bidding **out)
@@ -36,6 +279,22 @@ void bidding_destroy(struct bidding **out)
     if (!bidding) {
         return;
     }
+    loop_timer_stop(&bidding->tick);
+    notice_desk_destroy(&bidding->notices);
+    auction_desk_destroy(&bidding->auctions);
+    dmp_desk_destroy(&bidding->dmps);
+    swap_desk_destroy(&bidding->swaps);
+    brand_desk_destroy(&bidding->brands);
+    event_log_destroy(&bidding->events);
+    if (bidding->report) {
+        report_flush(bidding->report);
+    }
+    report_destroy(&bidding->report);
+    swap_book_destroy(&bidding->swap_book);
+    budget_ledger_destroy(&bidding->ledger);
+    freq_store_destroy(&bidding->store);
+    redis_destroy(&bidding->redis);
+    free_exchanges(bidding);
     if (bidding->catalog) {
         catalog_release(&bidding->catalog);
     }
@@ -43,12 +302,78 @@ void bidding_destroy(struct bidding **out)
     *out = NULL;
 }
 
+/* --- catalog -------------------------------------------------------------------------------- */
+
+void bidding_adopt_catalog(struct catalog *catalog)
+{
+    auction_metrics_adopt(catalog);
+}
+
+static bool configure_budgets(struct bidding *bidding, const struct catalog *catalog, int64_t now_s)
+{
+    struct budget_plan *plans = calloc(catalog->budget_count + 1, sizeof(*plans));
+    if (!plans) {
+        return false;
+    }
+    for (uint32_t i = 0; i < catalog->budget_count; i++) {
+        const struct catalog_budget *budget = &catalog->budgets[i];
+        plans[i] = (struct budget_plan){.ref = budget->ref,
+                                        .name = budget->name,
+                                        .total = budget->total,
+                                        .daily = budget->daily,
+                                        .impressions = budget->impressions,
+                                        .start_s = budget->start_s,
+                                        .end_s = budget->end_s};
+    }
+    bool configured = budget_ledger_configure(bidding->ledger, plans, catalog->budget_count,
+                                              &catalog->tz, now_s) == STATUS_OK;
+    free(plans);
+    return configured;
+}
+
+static bool make_headers(struct exchange_state *state, const struct catalog_exchange *exchange)
+{
+    struct buf lines;
+    buf_init(&lines, 65536);
+    for (uint32_t i = 0; i < exchange->response_headers.count; i++) {
+        buf_put_str(&lines, exchange->response_headers.items[i]);
+        BUF_PUT_LITERAL(&lines, "\r\n");
+    }
+    if (exchange->openrtb_version_header) {
+        BUF_PUT_LITERAL(&lines, "x-openrtb-version: 2.6\r\n");
+    }
+    state->headers = lines.data; /* the buffer's memory changes its owner */
+    state->headers_len = lines.len;
+    return !buf_failed(&lines);
+}
+
+static bool configure_exchanges(struct bidding *bidding, const struct catalog *catalog)
+{
+    free_exchanges(bidding);
+    bidding->exchanges = calloc(catalog->exchange_count + 1, sizeof(*bidding->exchanges));
+    bool good = bidding->exchanges != NULL;
+    for (uint32_t i = 0; good && i < catalog->exchange_count; i++) {
+        good = make_headers(&bidding->exchanges[i], &catalog->exchanges[i]);
+        bidding->exchanges[i].tokens_micros = SECOND_US;
+        bidding->exchange_count = i + 1;
+    }
+    return good;
+}
+
 void bidding_set_catalog(struct bidding *bidding, struct catalog *catalog)
 {
-    if (bidding->catalog) {
-        catalog_release(&bidding->catalog);
-    }
+    int64_t now_s = clock_wall_us() / SECOND_US;
+    struct catalog *old = bidding->catalog;
+    /* Half of a catalog must not be served: without memory the worker ends and is restarted. */
+    BUG_ON(!configure_exchanges(bidding, catalog) || !configure_budgets(bidding, catalog, now_s) ||
+           !brand_desk_configure(bidding->brands, catalog) ||
+           !swap_desk_configure(bidding->swaps, catalog, now_s) ||
+           !dmp_desk_configure(bidding->dmps, catalog));
     bidding->catalog = catalog;
+    auction_desk_set_catalog(bidding->auctions, catalog);
+    if (old) {
+        catalog_release(&old);
+    }
 }
 
 const struct catalog *bidding_catalog(const struct bidding *bidding)
@@ -56,59 +381,132 @@ const struct catalog *bidding_catalog(const struct bidding *bidding)
     return bidding->catalog;
 }
 
-enum body_format { BODY_JSON, BODY_PROTOBUF, BODY_UNKNOWN };
+/* --- bid requests --------------------------------------------------------------------------- */
 
-static enum body_format body_format(struct str content_type)
+static bool wire_format_of(struct str content_type, enum wire_format *format)
 {
-    if (content_type.len == 0 || http_media_type_is(content_type, STR("application/json")) ||
-        http_media_type_is(content_type, STR("text/plain")) ||
-        http_media_type_is(content_type, STR("application/x-www-form-urlencoded"))) { /* curl -d */
-        return BODY_JSON;
+    static const struct {
+        struct str type;
+        enum wire_format format;
+    } types[] = {
+        {{"application/json", 16}, WIRE_JSON},
+        {{"application/x-protobuf", 22}, WIRE_PROTOBUF},
+        {{"application/octet-stream", 24}, WIRE_PROTOBUF},
+        {{"application/protobuf", 20}, WIRE_PROTOBUF},
+        {{"text/plain", 10}, WIRE_JSON},
+        {{"application/x-www-form-urlencoded", 33}, WIRE_JSON}, /* curl -d */
+    };
+    *format = WIRE_JSON;
+    for (size_t i = 0; content_type.len && i < COUNT_OF(types); i++) {
+        if (http_media_type_is(content_type, types[i].type)) {
+            *format = types[i].format;
+            return true;
+        }
     }
-    if (http_media_type_is(content_type, STR("application/x-protobuf")) ||
-        http_media_type_is(content_type, STR("application/protobuf")) ||
-        http_media_type_is(content_type, STR("application/octet-stream"))) {
-        return BODY_PROTOBUF;
+    return content_type.len == 0;
+}
+
+static bool on_answer(void *owner, uint64_t ticket, const struct auction_answer *answer)
+{
+    struct bidding *bidding = owner;
+    struct str headers = STR_NONE;
+    /* An auction that began before a reload may belong to an exchange that is gone. */
+    ptrdiff_t index = bidding->catalog ? answer->exchange - bidding->catalog->exchanges : -1;
+    if (index >= 0 && index < (ptrdiff_t)bidding->exchange_count) {
+        const struct exchange_state *state = &bidding->exchanges[index];
+        headers = (struct str){state->headers, state->headers_len};
     }
-    return BODY_UNKNOWN;
+    const struct http_response response = {
+        .status = answer->status,
+        .content_type = answer->content_type,
+        .headers = headers,
+        .body = answer->body,
+    };
+    return server_respond(bidding->worker->server, ticket, &response);
+}
+
+static bool over_rate(struct bidding *bidding, uint32_t exchange)
+{
+    struct exchange_state *state = &bidding->exchanges[exchange];
+    if (!bidding->catalog->exchanges[exchange].max_qps) {
+        return false;
+    }
+    if (state->tokens_micros < SECOND_US) {
+        return true;
+    }
+    state->tokens_micros -= SECOND_US;
+    return false;
 }
 
 void bidding_exchange(struct bidding *bidding, const struct server_request *request, struct str id)
 {
     struct server *server = bidding->worker->server;
     const struct http_request *http = request->http;
-    uint32_t exchange = STR_TABLE_NONE;
-    if (bidding->catalog) {
-        exchange = str_table_get(&bidding->catalog->exchange_by_id, id);
+    enum wire_format format;
+    if (!bidding->catalog) {
+        server_respond_status(server, request->ticket, 503);
+        return;
     }
-    if (bidding->catalog && exchange == STR_TABLE_NONE) {
+    uint32_t exchange = str_table_get(&bidding->catalog->exchange_by_id, id);
+    if (exchange == STR_TABLE_NONE) {
         server_respond_status(server, request->ticket, 404);
-    } else if (body_format(http->fields[HTTP_CONTENT_TYPE]) == BODY_UNKNOWN ||
+    } else if (!wire_format_of(http->fields[HTTP_CONTENT_TYPE], &format) ||
                http->fields[HTTP_CONTENT_ENCODING].len) {
         server_respond_status(server, request->ticket, 415);
+    } else if (request->lag_us > bidding->worker->config->shed_lag_us) {
+        auction_shed(bidding->auctions, exchange, NO_BID_OVERLOADED, on_answer, bidding,
+                     request->ticket);
+    } else if (over_rate(bidding, exchange)) {
+        auction_shed(bidding->auctions, exchange, NO_BID_RATE_LIMITED, on_answer, bidding,
+                     request->ticket);
     } else {
-        server_respond_status(server, request->ticket, 204);
+        auction_start(bidding->auctions, exchange, format, http->body, request->received_us,
+                      on_answer, bidding, request->ticket);
     }
 }
+
+/* --- notices -------------------------------------------------------------------------------- */
 
 void bidding_notice(struct bidding *bidding, const struct server_request *request)
 {
-    server_respond_status(bidding->worker->server, request->ticket, 404);
+    struct notice_reply reply;
+    const struct http_request *http = request->http;
+    struct server *server = bidding->worker->server;
+    if (!bidding->catalog) {
+        server_respond_status(server, request->ticket, 503);
+        return;
+    }
+    if (notice_handle(bidding->notices, http->path, http->query, clock_wall_us(), &reply) !=
+        STATUS_OK) {
+        server_respond_status(server, request->ticket, 404);
+        return;
+    }
+    const struct http_response response = {
+        .status = reply.status,
+        .content_type = reply.content_type,
+        .headers = reply.headers,
+        .body = reply.body,
+    };
+    server_respond(server, request->ticket, &response);
 }
+
+/* --- the second ----------------------------------------------------------------------------- */
 
 void bidding_tick(struct bidding *bidding)
 {
-    (void)bidding;
+    bidding_export(&bidding->exported, freq_store_stats(bidding->store),
+                   redis_stats(bidding->redis), budget_stats(bidding->ledger));
+    metric_set(&bidding_metrics, BIDDING_READY, 0,
+               bidding->catalog && redis_is_up(bidding->redis) &&
+                   budget_ledger_is_ready(bidding->ledger));
 }
 
 bool bidding_redis_is_up(const struct bidding *bidding)
 {
-    (void)bidding;
-    return true;
+    return redis_is_up(bidding->redis);
 }
 
 uint32_t bidding_running(const struct bidding *bidding)
 {
-    (void)bidding;
-    return 0;
+    return auction_desk_running(bidding->auctions);
 }

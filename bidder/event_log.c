@@ -95,7 +95,7 @@ static bool write_all(struct event_log *log, const char *bytes, size_t len)
     return false;
 }
 
-static bool write_event(struct event_log *log, const struct event *event)
+static bool write_event(struct event_log *log, const struct event_record *event)
 {
     struct buf out;
     buf_init(&out, EVENT_MAX_BYTES);
@@ -125,7 +125,7 @@ static void sync_file(struct event_log *log, int64_t now_us, bool closing)
 static void end_file(struct event_log *log, int64_t now_us)
 {
     if (log->fd >= 0) {
-        if (!write_event(log, &(struct event){.kind = EVENT_END})) {
+        if (!write_event(log, &(struct event_record){.kind = EVENT_END})) {
             metric_add(&event_log_metrics, EVENT_LOG_ERRORS, 0, 1);
         }
         sync_file(log, now_us, true);
@@ -163,9 +163,9 @@ static bool open_file(struct event_log *log, int64_t now_us)
     log->sequence++;
     log->file_bytes = 0;
     if (flock(log->fd, LOCK_EX | LOCK_NB) ||
-        !write_event(log, &(struct event){.kind = EVENT_OPENED,
-                                          .time_us = now_us,
-                                          .owner = log->options.owner})) {
+        !write_event(log, &(struct event_record){.kind = EVENT_OPENED,
+                                                 .time_us = now_us,
+                                                 .owner = log->options.owner})) {
         int error = errno;
         unlink(path);
         close_file(log);
@@ -244,12 +244,12 @@ static void write_batch(struct event_log *log, int64_t now_us)
     }
 }
 
-void event_log_put(struct event_log *log, const struct event *event, int64_t now_us)
+void event_log_put(struct event_log *log, const struct event_record *event, int64_t now_us)
 {
     if (!log) {
         return;
     }
-    struct event stamped = *event;
+    struct event_record stamped = *event;
     stamped.time_us = event->time_us ? event->time_us : now_us;
     if (!event_record_put(&log->batch, &stamped)) {
         metric_add(&event_log_metrics, EVENT_LOG_DROPPED, 0, 1);

@@ -46,7 +46,7 @@ const char *event_kind_name(unsigned kind);
 #define EVENT_MAX_BYTES   4096 /* of one record; longer ones do not exist */
 
 /* One event; fields that mean nothing for its kind are 0. See proto/event.proto for units. */
-struct event {
+struct event_record {
     enum event_kind kind;
     int64_t time_us; /* 0 = filled in by event_log_put */
     uint64_t auction;
@@ -73,7 +73,7 @@ struct event {
 
 /* Appends one framed record. False when it is too large or the buffer is full: nothing was added.
  */
-bool event_record_put(struct buf *out, const struct event *event);
+bool event_record_put(struct buf *out, const struct event_record *event);
 
 enum event_read {
     EVENT_READ_OK,
@@ -84,11 +84,11 @@ enum event_read {
 /* Reads the record at the front of *bytes and drops it from there (only on EVENT_READ_OK).
  * event->account points into memory that the next call reuses (scratch, at least
  * EVENT_MAX_BYTES). */
-enum event_read event_record_next(struct str *bytes, struct event *event, char *scratch);
+enum event_read event_record_next(struct str *bytes, struct event_record *event, char *scratch);
 /* How many bytes at the front are whole, valid records. *end: the last of them is an end record. */
 size_t event_record_valid(struct str bytes, bool *end);
 /* One JSON object, no line end. */
-void event_put_json(struct buf *out, const struct event *event);
+void event_put_json(struct buf *out, const struct event_record *event);
 
 /* --- the log of a worker ---------------------------------------------------------------------- */
 
@@ -115,7 +115,7 @@ struct event_log *event_log_create(const struct event_log_options *options, int6
 void event_log_destroy(struct event_log **log);
 
 /* Adds a record to the batch. Dropped and counted when too many are held. Never blocks. */
-void event_log_put(struct event_log *log, const struct event *event, int64_t now_us);
+void event_log_put(struct event_log *log, const struct event_record *event, int64_t now_us);
 /* Writes the batch; rotates; retries once a second while writing fails. Call each tick; now_us is
  * wall time. */
 void event_log_tick(struct event_log *log, int64_t now_us);

@@ -42,7 +42,7 @@ static uint32_t get_le32(const char *from)
         message.has_##field = message.field != 0;                                                  \
     } while (0)
 
-bool event_record_put(struct buf *out, const struct event *event)
+bool event_record_put(struct buf *out, const struct event_record *event)
 {
     char account[128];
     uint32_t budgets[EVENT_MAX_BUDGETS];
@@ -113,9 +113,9 @@ static enum event_read frame(struct str bytes, struct str *message)
     return crc32c(0, message->ptr, len) == get_le32(bytes.ptr + 4) ? EVENT_READ_OK : EVENT_READ_BAD;
 }
 
-static void from_message(const Jointcap__Event *m, struct event *event, char *scratch)
+static void from_message(const Jointcap__Event *m, struct event_record *event, char *scratch)
 {
-    *event = (struct event){
+    *event = (struct event_record){
         .kind = m->kind,
         .time_us = (int64_t)m->time_us,
         .auction = m->auction,
@@ -150,7 +150,7 @@ static void from_message(const Jointcap__Event *m, struct event *event, char *sc
     }
 }
 
-enum event_read event_record_next(struct str *bytes, struct event *event, char *scratch)
+enum event_read event_record_next(struct str *bytes, struct event_record *event, char *scratch)
 {
     struct str text;
     enum event_read result = frame(*bytes, &text);
@@ -197,7 +197,7 @@ static void put_ref(struct buf *out, const char *name, uint32_t ref)
     }
 }
 
-void event_put_json(struct buf *out, const struct event *event)
+void event_put_json(struct buf *out, const struct event_record *event)
 {
     buf_printf(out, "{\"event\":\"%s\",\"time_us\":%" PRId64, event_kind_name(event->kind),
                event->time_us);

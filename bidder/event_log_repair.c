@@ -23,7 +23,7 @@ static void end_file(int fd, size_t size)
 {
     struct buf out;
     buf_init(&out, EVENT_MAX_BYTES);
-    if (event_record_put(&out, &(struct event){.kind = EVENT_END}) &&
+    if (event_record_put(&out, &(struct event_record){.kind = EVENT_END}) &&
         pwrite(fd, out.data, out.len, (off_t)size) != (ssize_t)out.len) {
         (void)!ftruncate(fd, (off_t)size); /* the next start ends it */
     }
@@ -57,7 +57,7 @@ static int64_t repair_file(int fd, const char *name)
     size_t valid = event_record_valid((struct str){bytes, size}, &end);
     /* Damage in the middle is not a torn write: nothing behind it may be thrown away. */
     struct str rest = {bytes + valid, size - valid};
-    struct event event;
+    struct event_record event;
     char scratch[EVENT_MAX_BYTES];
     bool damaged = event_record_next(&rest, &event, scratch) == EVENT_READ_BAD &&
                    rest.len > EVENT_MAX_BYTES + 8;

@@ -124,7 +124,7 @@ static bool add_to(struct event_sums *sums, uint32_t ref, uint32_t owner, uint32
     return true;
 }
 
-enum status event_sums_add(struct event_sums *sums, const struct event *event)
+enum status event_sums_add(struct event_sums *sums, const struct event_record *event)
 {
     if (event->kind != EVENT_SETTLE) {
         return STATUS_OK;
@@ -178,11 +178,11 @@ uint64_t event_sums_settled(const struct event_sums *sums)
 /* --- files ----------------------------------------------------------------------------------- */
 
 static enum status read_bytes(struct str bytes,
-                              enum status (*fn)(void *context, const struct event *event),
+                              enum status (*fn)(void *context, const struct event_record *event),
                               void *context, bool *bad, size_t *offset)
 {
     struct str rest = bytes;
-    struct event event;
+    struct event_record event;
     char scratch[EVENT_MAX_BYTES];
     enum event_read result;
     enum status status = STATUS_OK;
@@ -195,7 +195,7 @@ static enum status read_bytes(struct str bytes,
 }
 
 enum status event_file_each(const char *path,
-                            enum status (*fn)(void *context, const struct event *event),
+                            enum status (*fn)(void *context, const struct event_record *event),
                             void *context, bool *bad, size_t *offset)
 {
     struct stat info;
@@ -223,7 +223,7 @@ enum status event_file_each(const char *path,
     return status;
 }
 
-static enum status add_record(void *context, const struct event *event)
+static enum status add_record(void *context, const struct event_record *event)
 {
     return event_sums_add(context, event);
 }

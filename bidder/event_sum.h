@@ -15,7 +15,7 @@ void event_sums_destroy(struct event_sums **sums);
 
 /* Adds a record if it is a settlement; an impression that is there already is counted a duplicate
  * and not added. STATUS_NO_MEMORY. */
-enum status event_sums_add(struct event_sums *sums, const struct event *event) MUST_USE;
+enum status event_sums_add(struct event_sums *sums, const struct event_record *event) MUST_USE;
 /* All files of a folder, or only those of one owner (0 = all). Files that end torn or damaged are
  * read as far as they are good, with a warning in the log. STATUS_IO: no such folder. */
 enum status event_sums_add_folder(struct event_sums *sums, const char *dir,
@@ -38,5 +38,5 @@ uint64_t event_sums_settled(const struct event_sums *sums);
 /* Calls fn for each record of a file; stops at the end or at damage (*bad, *offset: where; a torn
  * tail is not bad). STATUS_IO: cannot be read. */
 enum status event_file_each(const char *path,
-                            enum status (*fn)(void *context, const struct event *event),
+                            enum status (*fn)(void *context, const struct event_record *event),
                             void *context, bool *bad, size_t *offset) MUST_USE;

@@ -221,7 +221,7 @@ static void record_settled(const struct notice_op *op, const struct catalog_line
                            enum notice_outcome outcome)
 {
     struct notice_desk *desk = op->desk;
-    struct event event;
+    struct event_record event;
     notice_event_fill(op, EVENT_SETTLE, &event);
     event.billable = true;
     event.owner = desk->options.owner;

@@ -207,10 +207,10 @@ void notice_price_op(struct notice_op *op, struct str raw)
     op->cost_micros = notice_cost(token->cost_micros, token->price_micros, op->price_micros);
 }
 
-void notice_event_fill(const struct notice_op *op, enum event_kind kind, struct event *event)
+void notice_event_fill(const struct notice_op *op, enum event_kind kind, struct event_record *event)
 {
     const struct notice_token *token = &op->token;
-    *event = (struct event){
+    *event = (struct event_record){
         .kind = kind,
         .auction = token->auction,
         .imp_hash = token->imp_hash,
@@ -239,7 +239,7 @@ static void record(struct notice_op *op, const struct notice *notice)
         [NOTICE_LOSS] = EVENT_LOSS,   [NOTICE_IMPRESSION] = EVENT_IMPRESSION,
         [NOTICE_CLICK] = EVENT_CLICK,
     };
-    struct event event;
+    struct event_record event;
     if (!kinds[notice->event]) {
         return;
     }

@@ -81,7 +81,8 @@ const struct catalog *notice_catalog(struct notice_desk *desk);
 const struct catalog_line *notice_line(struct notice_desk *desk, uint32_t ref);
 const struct catalog_creative *notice_creative(struct notice_desk *desk, uint32_t ref);
 struct report_row notice_row(const struct notice_token *token);
-void notice_event_fill(const struct notice_op *op, enum event_kind kind, struct event *event);
+void notice_event_fill(const struct notice_op *op, enum event_kind kind,
+                       struct event_record *event);
 /* Prices the notice: fills price and cost. */
 void notice_price_op(struct notice_op *op, struct str raw);
 

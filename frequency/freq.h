@@ -151,8 +151,8 @@ typedef void freq_reserve_fn(void *owner, enum freq_reserve_result result,
                              const struct freq_verdict *verdict);
 
 /* What freq_reserve would write, without writing it: for lines that do not reserve and only count
- * at the impression. key_count 0 when nothing may be stored for the person. */
-void freq_ticket_fill(struct freq_store *store, const struct freq_view *view,
+ * at the impression. key_count 0 when nothing may be stored for the person (or read is NULL). */
+void freq_ticket_fill(struct freq_store *store, const struct freq_read *read,
                       struct exposure_refs refs, int64_t now_s, struct freq_ticket *ticket);
 
 /* Several reservations may be in flight on one read (one per impression of a request); finish the

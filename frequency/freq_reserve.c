@@ -341,15 +341,15 @@ static void on_failed_later(void *owner, enum redis_result result, const struct 
     part_arrived(op);
 }
 
-static void ticket_fill(struct freq_op *op, const struct freq_read *read, struct exposure_refs refs)
+/* The records of a read and those its links name. */
+static void ticket_fill(struct freq_store *store, const struct freq_read *read,
+                        struct exposure_refs refs, int64_t now_s, struct freq_ticket *ticket)
 {
-    struct freq_ticket *ticket = &op->ticket;
-    *ticket = (struct freq_ticket){.time_s = (uint32_t)op->now_s,
-                                   .salt = (uint32_t)prng_next(&op->store->prng) & FREQ_SALT_MASK,
+    *ticket = (struct freq_ticket){.time_s = (uint32_t)now_s,
+                                   .salt = (uint32_t)prng_next(&store->prng) & FREQ_SALT_MASK,
                                    .refs = refs};
     for (uint32_t i = 0; i < read->view.record_count; i++) {
         const struct freq_record *record = &read->view.records[i];
-        op->records[i] = (struct freq_record){.key = record->key, .household = record->household};
         ticket->keys[i] = record->key;
         ticket->household_mask |= (uint16_t)(record->household ? 1u << i : 0);
         ticket->key_count++;
@@ -361,9 +361,17 @@ static void ticket_fill(struct freq_op *op, const struct freq_read *read, struct
             known = known || memcmp(&ticket->keys[i], key, sizeof(*key)) == 0;
         }
         if (!known) {
-            op->records[ticket->key_count] = (struct freq_record){.key = *key};
             ticket->keys[ticket->key_count++] = *key;
         }
+    }
+}
+
+void freq_ticket_fill(struct freq_store *store, const struct freq_read *read,
+                      struct exposure_refs refs, int64_t now_s, struct freq_ticket *ticket)
+{
+    ticket->key_count = 0;
+    if (read && !read->view.withdrawn) {
+        ticket_fill(store, read, refs, now_s, ticket);
     }
 }
 
@@ -394,7 +402,11 @@ enum status freq_reserve(struct freq_store *store, struct freq_read *read,
                            .hold_s = hold_s,
                            .slab = slab};
     read->ops = op;
-    ticket_fill(op, read, refs);
+    ticket_fill(store, read, refs, now_s, &op->ticket);
+    for (uint32_t i = 0; i < op->ticket.key_count; i++) {
+        op->records[i] = (struct freq_record){.key = op->ticket.keys[i],
+                                              .household = op->ticket.household_mask >> i & 1};
+    }
     *ticket = op->ticket;
     int64_t limit_us = clock_mono_us() + store->options.timeout_us;
     deadline_us = deadline_us < limit_us ? deadline_us : limit_us;

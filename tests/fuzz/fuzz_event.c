@@ -9,7 +9,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void read_all(struct str bytes)
 {
     static char scratch[EVENT_MAX_BYTES];
-    struct event event;
+    struct event_record event;
     struct buf out;
     bool end;
     size_t valid = event_record_valid(bytes, &end);

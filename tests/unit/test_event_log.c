@@ -18,9 +18,9 @@
 #define NOW_US (1795000000 * (int64_t)1000000)
 static const uint64_t seed = 77;
 
-static struct event sample(struct prng *prng)
+static struct event_record sample(struct prng *prng)
 {
-    struct event event = {
+    struct event_record event = {
         .kind = EVENT_BID + prng_below(prng, EVENT_KIND_COUNT - EVENT_BID),
         .time_us = NOW_US + (int64_t)prng_below(prng, 1000),
         .auction = prng_next(prng),
@@ -54,7 +54,7 @@ static struct event sample(struct prng *prng)
     return event;
 }
 
-static void check_same(const struct event *a, const struct event *b)
+static void check_same(const struct event_record *a, const struct event_record *b)
 {
     struct buf x, y;
     buf_init(&x, 1 << 16);
@@ -86,13 +86,13 @@ TEST(records_round_trip)
     struct buf out;
     buf_init(&out, 1 << 20);
     enum { COUNT = 500 };
-    static struct event events[COUNT];
+    static struct event_record events[COUNT];
     for (int i = 0; i < COUNT; i++) {
         events[i] = sample(&prng);
         CHECK(event_record_put(&out, &events[i]));
     }
     struct str rest = buf_str(&out);
-    struct event read;
+    struct event_record read;
     char scratch[EVENT_MAX_BYTES];
     for (int i = 0; i < COUNT; i++) {
         CHECK_INT(event_record_next(&rest, &read, scratch), EVENT_READ_OK);
@@ -106,13 +106,13 @@ TEST(a_cut_or_changed_record_is_noticed)
 {
     struct prng prng = {seed};
     struct buf out;
-    struct event event = sample(&prng), read;
+    struct event_record event = sample(&prng), read;
     char scratch[EVENT_MAX_BYTES];
     bool end;
     buf_init(&out, 1 << 16);
     CHECK(event_record_put(&out, &event));
     size_t first = out.len;
-    CHECK(event_record_put(&out, &(struct event){.kind = EVENT_END}));
+    CHECK(event_record_put(&out, &(struct event_record){.kind = EVENT_END}));
     for (size_t len = 0; len <= out.len; len++) {
         char *copy = malloc(len ? len : 1);
         memcpy(copy, out.data, len);
@@ -137,7 +137,7 @@ TEST(a_cut_or_changed_record_is_noticed)
 TEST(a_full_buffer_stays_whole)
 {
     struct prng prng = {seed};
-    struct event event = sample(&prng);
+    struct event_record event = sample(&prng);
     struct buf out;
     buf_init(&out, 1000);
     int fitted = 0;
@@ -182,7 +182,7 @@ static int visit(bool delete, struct found *found)
             ssize_t len = read(fd, bytes, sizeof(bytes));
             close(fd);
             struct str rest = {bytes, len > 0 ? (size_t)len : 0};
-            struct event event = {0};
+            struct event_record event = {0};
             enum event_read result;
             found->files++;
             while ((result = event_record_next(&rest, &event, scratch)) == EVENT_READ_OK) {
@@ -226,8 +226,9 @@ static struct event_log *open_log(struct event_log_options options)
 static void put_bids(struct event_log *log, uint64_t first, uint64_t count, int64_t now_us)
 {
     for (uint64_t i = first; i < first + count; i++) {
-        event_log_put(log, &(struct event){.kind = EVENT_BID, .sequence = i, .cost_micros = 30000},
-                      now_us);
+        event_log_put(
+            log, &(struct event_record){.kind = EVENT_BID, .sequence = i, .cost_micros = 30000},
+            now_us);
     }
 }
 
@@ -293,7 +294,7 @@ TEST(a_torn_tail_is_cut_off_at_the_next_start)
     event_log_destroy(&log);
     unlink(path);
     struct str all = {bytes, (size_t)len};
-    struct event event;
+    struct event_record event;
     char scratch[EVENT_MAX_BYTES];
     CHECK_INT(event_record_next(&all, &event, scratch), EVENT_READ_OK); /* opened */
     ssize_t record_bytes = (ssize_t)all.len / 20;
@@ -412,14 +413,14 @@ static void take_sum(void *context, const struct event_sum *sum)
 static void put_settled(struct event_log *log, uint32_t owner, uint64_t auction, int64_t cost)
 {
     event_log_put(log,
-                  &(struct event){.kind = EVENT_SETTLE,
-                                  .auction = auction,
-                                  .cost_micros = cost,
-                                  .owner = owner,
-                                  .date = auction % 2 ? 20261118 : 20261119,
-                                  .budgets = {0xb1, 0xb2},
-                                  .budget_count = 2,
-                                  .impressions = 2},
+                  &(struct event_record){.kind = EVENT_SETTLE,
+                                         .auction = auction,
+                                         .cost_micros = cost,
+                                         .owner = owner,
+                                         .date = auction % 2 ? 20261118 : 20261119,
+                                         .budgets = {0xb1, 0xb2},
+                                         .budget_count = 2,
+                                         .impressions = 2},
                   NOW_US);
 }
 
@@ -466,13 +467,13 @@ TEST(json_shows_what_is_there)
 {
     struct buf out;
     buf_init(&out, 4096);
-    struct event event = {.kind = EVENT_LOSS,
-                          .time_us = 5,
-                          .auction = 0x70000000001,
-                          .line_ref = 0xabc,
-                          .reason = 102,
-                          .billable = true,
-                          .account = STR("a\"b")};
+    struct event_record event = {.kind = EVENT_LOSS,
+                                 .time_us = 5,
+                                 .auction = 0x70000000001,
+                                 .line_ref = 0xabc,
+                                 .reason = 102,
+                                 .billable = true,
+                                 .account = STR("a\"b")};
     event.budgets[0] = 1;
     event.budgets[1] = 0xffffffff;
     event.budget_count = 2;
