@@ -158,8 +158,8 @@ TEST(secrets_are_not_printed)
                              "key = ***\n");
     buf_reset(&out);
     option_print_docs(&table, &out);
-    CHECK(memmem(out.data, out.len, "\n# How long.\n# (duration, 0 to 1d)\n#wait = 1500ms\n", 51) !=
-          NULL);
+    static const char paragraph[] = "\n# How long.\n# (duration, 0 to 1d)\n#wait = 1500ms\n";
+    CHECK(memmem(out.data, out.len, paragraph, sizeof(paragraph) - 1) != NULL);
     buf_deinit(&out);
     teardown(&s);
 }
