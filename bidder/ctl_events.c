@@ -20,7 +20,7 @@ struct print_state {
     uint64_t printed;
 };
 
-static enum status print_event(void *context, const struct event *event)
+static enum status print_event(void *context, const struct event_record *event)
 {
     struct print_state *state = context;
     if (state->only && !str_eq(str_from(state->only), str_from(event_kind_name(event->kind)))) {
