@@ -3,6 +3,7 @@
 #include "bidder/admin.h"
 #include "bidder/base/buf.h"
 #include "bidder/base/metric.h"
+#include "bidder/bidding_metrics.h"
 #include "bidder/supervisor.h"
 #include "bidder/worker.h"
 
@@ -21,7 +22,8 @@ static void put_reason(struct buf *body, bool *first, const char *reason)
     *first = false;
 }
 
-/* Ready: every worker serves the catalog that is active, and at least one reaches Redis. */
+/* Ready: every worker serves the catalog that is active and can spend, at least one reaches Redis.
+ */
 static void handle_readyz(void *context, struct admin_call *call)
 {
     const struct supervisor *supervisor = context;
@@ -50,6 +52,9 @@ static void handle_readyz(void *context, struct admin_call *call)
     }
     if (!redis) {
         put_reason(&body, &ready, "no worker reaches Redis");
+    }
+    if (metric_sum(&bidding_metrics, BIDDING_READY, 0) < up) {
+        put_reason(&body, &ready, "not every worker has its first budget leases");
     }
     buf_printf(&body,
                "],\"ready\":%s,\"workers\":%u,\"workers_up\":%u,\"workers_with_redis\":%u,"

@@ -242,6 +242,8 @@ static void on_tick(void *context)
         event_log_tick(bidding->events, wall_us);
     }
     refill_tokens(bidding, now_us);
+    metric_set(&bidding_metrics, BIDDING_READY, 0,
+               redis_is_up(bidding->redis) && budget_ledger_is_ready(bidding->ledger));
 }
 
 struct bidding *bidding_create(struct worker *worker)
@@ -496,9 +498,6 @@ void bidding_tick(struct bidding *bidding)
 {
     bidding_export(&bidding->exported, freq_store_stats(bidding->store),
                    redis_stats(bidding->redis), budget_stats(bidding->ledger));
-    metric_set(&bidding_metrics, BIDDING_READY, 0,
-               bidding->catalog && redis_is_up(bidding->redis) &&
-                   budget_ledger_is_ready(bidding->ledger));
 }
 
 bool bidding_redis_is_up(const struct bidding *bidding)

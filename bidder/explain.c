@@ -149,7 +149,7 @@ static void explain_all(struct explain *explain)
             buf_printf(&explain->out, "%s%.*s", d ? ", " : ", deals ",
                        STR_ARG(imp->deals.items[d].id));
         }
-        BUF_PUT_LITERAL(&explain->out, imp->private_auction ? " (private auction)\n" : "\n");
+        buf_put_str(&explain->out, imp->private_auction ? STR(" (private auction)\n") : STR("\n"));
         for (uint32_t line = 0; line < catalog->line_count; line++) {
             explain_line(explain, &context, imp, line);
         }
