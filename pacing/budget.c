@@ -116,24 +116,6 @@ static void on_answer(void *owner, enum redis_result result, const struct redis_
     budget_core_on_lost(ledger->core, call->account, now_us);
 }
 
-static bool send_step(struct budget_ledger *ledger, const struct budget_step *step,
-                      struct budget_call *call)
-{
-    char text[BUDGET_KEY_MAX];
-    struct str key = {.ptr = text, .len = budget_step_key_text(&step->key, text)};
-    int64_t args[BUDGET_STEP_ARGS];
-    budget_step_args(step, args);
-    redis_begin(ledger->redis, 4 + BUDGET_STEP_ARGS);
-    redis_arg(ledger->redis, STR("EVAL"));
-    redis_arg(ledger->redis, str_from(budget_step_script));
-    redis_arg(ledger->redis, STR("1"));
-    redis_arg(ledger->redis, key);
-    for (int i = 0; i < BUDGET_STEP_ARGS; i++) {
-        redis_arg_i64(ledger->redis, args[i]);
-    }
-    return redis_send(ledger->redis, key, clock_mono_us() + STEP_TIMEOUT_US, on_answer, call);
-}
-
 void budget_tick(struct budget_ledger *ledger, int64_t now_us, int64_t now_s)
 {
     note_disconnects(ledger);
@@ -148,7 +130,7 @@ void budget_tick(struct budget_ledger *ledger, int64_t now_us, int64_t now_s)
         ledger->free_call = call->next_free;
         call->account = account;
         ledger->under_way++;
-        if (!send_step(ledger, &step, call)) {
+        if (!budget_step_send(&step, ledger->redis, STEP_TIMEOUT_US, on_answer, call)) {
             ledger->under_way--;
             call->next_free = ledger->free_call;
             ledger->free_call = call;

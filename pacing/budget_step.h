@@ -21,6 +21,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "bidder/base/redis.h"
 #include "bidder/base/str.h"
 
 #define BUDGET_STEP_MAX_AMOUNT (1ll << 53) /* Lua's numbers are exact up to here */
@@ -71,6 +72,11 @@ extern const char budget_step_script[];
 void budget_step_args(const struct budget_step *step, int64_t args[BUDGET_STEP_ARGS]);
 /* The script's answer. False when it is not one. */
 bool budget_step_parse(struct str text, struct budget_step_reply *reply);
+
+/* Queues the step; done gets the text to parse. False: it could not be queued, done is not called.
+ */
+bool budget_step_send(const struct budget_step *step, struct redis *redis, int64_t timeout_us,
+                      redis_fn *done, void *owner);
 
 /* --- the same in C: what a simulated Redis does ---------------------------------------------- */
 

@@ -24,13 +24,15 @@ struct return_quota;
 
 struct return_quota_options {
     uint32_t owner;   /* unique over all workers of all machines */
-    uint32_t workers; /* how many share a deal, about: sizes the leases */
+    uint32_t workers; /* how many share a deal, about; leases follow what Redis counts */
 };
 
+/* redis is borrowed and outlives the quota. NULL when memory is out. */
 struct return_quota *return_quota_create(struct redis *redis,
                                          const struct return_quota_options *options);
 void return_quota_destroy(struct return_quota **quota);
-/* Plan i is what deal index i means from now on; deals that stay (by name) keep their counts. */
+/* Plan i is what deal index i means from now on; deals that stay (by name) keep their counts. tz is
+ * borrowed until the next configure. */
 enum status return_quota_configure(struct return_quota *quota, const struct return_deal_plan *plans,
                                    uint32_t count, const struct tz *tz, int64_t now_s) MUST_USE;
 
@@ -41,3 +43,11 @@ void return_quota_note_push(struct return_quota *quota, uint32_t deal, int64_t n
 bool return_quota_take(struct return_quota *quota, uint32_t deal, int64_t now_s);
 /* Syncs leases and counts with Redis. Call about every 100 ms. */
 void return_quota_tick(struct return_quota *quota, int64_t now_us, int64_t now_s);
+
+/* Today, all workers, as far as known here. */
+struct return_view {
+    bool known; /* Redis has answered */
+    int64_t pushed, returned, leased;
+};
+/* False when there is no such deal. */
+bool return_quota_view(const struct return_quota *quota, uint32_t deal, struct return_view *view);

@@ -6,3 +6,7 @@ sim-pacing: deps $(SIM)/sim_pacing ## Simulated days against the real throttle; 
 	@$(if $(PLOT),mkdir -p build/sim)
 	@SIM_FULL=1 $(if $(PLOT),SIM_PLOT=build/sim) $(if $(SHARED),SIM_SHARED=$(SHARED)) \
 	  $(SIM)/sim_pacing
+
+.PHONY: sim-return
+sim-return: deps $(SIM)/sim_return ## A day of PDB pushes: how much is returned, by ratio and workers
+	@SIM_FULL=1 $(SIM)/sim_return
