@@ -2,7 +2,8 @@
  *
  * All decoders follow the same rules (proto/README.md): unknown fields and odd types are tolerated,
  * the first of duplicate keys wins, a view into body is taken where no unescaping is needed, so
- * body must outlive *request. */
+ * body must outlive *request. Where the answer is not BIDREQ_OK, *request holds what was read until
+ * then: good for a message, not for a bid. */
 #pragma once
 
 #include "bidder/base/status.h"

@@ -81,6 +81,14 @@ static struct str take_number(struct decoder *d)
     return STR_NONE;
 }
 
+static inline void decode_text(struct decoder *d, struct str *to)
+{
+    struct str text = take_text(d);
+    if (LIKELY(text.ptr)) {
+        *to = text;
+    }
+}
+
 static void decode_number(struct decoder *d, enum field_kind kind, void *to)
 {
     struct str number = take_number(d);
@@ -317,13 +325,9 @@ static void keep_scalar(struct decoder *d, struct str prefix, struct str key)
 
 static void decode_field(struct decoder *d, const struct field *field, void *to)
 {
-    struct str text;
     switch (field->kind) {
     case FIELD_TEXT:
-        text = take_text(d);
-        if (LIKELY(text.ptr)) {
-            *(struct str *)to = text;
-        }
+        decode_text(d, to);
         break;
     case FIELD_INT:
     case FIELD_COUNT:
@@ -385,7 +389,12 @@ static void decode_object(struct decoder *d, const struct field_table *table, vo
             continue;
         }
         seen |= bit;
-        decode_field(d, field, (char *)base + field->offset);
+        void *to = (char *)base + field->offset;
+        if (field->kind == FIELD_TEXT) { /* half of all: spares the switch's indirect jump */
+            decode_text(d, to);
+        } else {
+            decode_field(d, field, to);
+        }
     }
 }
 

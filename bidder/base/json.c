@@ -305,7 +305,7 @@ static inline __attribute__((always_inline)) struct str scan_string(struct json_
     const char *start = r->at + 1;
     const char *at = find_special(start, r->end);
     *escaped = false;
-    while (UNLIKELY(at == r->end || *at != '"')) {
+    while (UNLIKELY(at == r->end) || UNLIKELY(*at != '"')) {
         at = step_special(r, at, escaped);
         if (UNLIKELY(!at)) {
             return STR_NONE;

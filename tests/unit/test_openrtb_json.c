@@ -320,6 +320,29 @@ TEST(openrtb_json_limits)
     teardown();
 }
 
+/* What goes to a person's eyes holds no id of anybody and no address. */
+TEST(bidreq_dump_private_hides_people)
+{
+    static const char *const secrets[] = {
+        "192.0.2.17", "3f2a9c1e", "aa11bb22cc33", "20220111_c0ffee", "\"u-1\"", "\"b-1\"", "31.23"};
+    struct buf all, private;
+    buf_init(&all, 1 << 16);
+    buf_init(&private, 1 << 16);
+    load("pdb_video_deals");
+    bidreq_dump(&request, BIDREQ_DUMP_ALL, &all);
+    bidreq_dump(&request, BIDREQ_DUMP_PRIVATE, &private);
+    buf_put_char(&all, '\0');
+    buf_put_char(&private, '\0');
+    for (size_t i = 0; i < COUNT_OF(secrets); i++) {
+        CHECK(strstr(all.data, secrets[i]) != NULL);
+        CHECK(strstr(private.data, secrets[i]) == NULL);
+    }
+    CHECK(strstr(private.data, "imp[0].deals[0].id = \"PDB-1\"") != NULL);
+    buf_deinit(&all);
+    buf_deinit(&private);
+    teardown();
+}
+
 /* --- damage -------------------------------------------------------------------------------- */
 
 static int cuts;
