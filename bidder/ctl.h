@@ -89,4 +89,4 @@ int ctl_print_reply(const struct ctl_reply *reply);
 void ctl_put_url_escaped(struct buf *out, const char *text);
 
 extern const struct ctl_command ctl_check, ctl_load, ctl_show, ctl_schema, ctl_explain;
-extern const struct ctl_command ctl_events, ctl_reconcile;
+extern const struct ctl_command ctl_events, ctl_reconcile, ctl_report;
