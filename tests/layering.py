@@ -20,6 +20,8 @@ LIBRARY_IN = {  # header prefix -> files that may include it
                 "bidder/admin.c"},
     "nettle/": {"bidder/base/crypto.h", "bidder/base/crypto.c"},
     "zlib.h": {"bidder/base/gzip.c"},
+    "cjson/": {"proto/openrtb_cjson_value.h"},  # the oracle only: cJSON takes what is not JSON
+    "proto/openrtb.pb-c.h": {"proto/openrtb_pb_value.h"},
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]', re.M)
 
