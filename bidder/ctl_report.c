@@ -313,7 +313,7 @@ static int print_report(struct redis_sync *redis, const struct report_query *que
         print_csv(&out, query, groups, count);
         break;
     }
-    bool good = !buf_failed(&out) && fwrite(out.data, 1, out.len, stdout) == out.len;
+    bool good = !buf_failed(&out) && (!out.len || fwrite(out.data, 1, out.len, stdout) == out.len);
     buf_deinit(&out);
     return good ? CTL_OK : CTL_FAILED;
 }
