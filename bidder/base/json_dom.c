@@ -1,72 +1,94 @@
-/* Builds json_dom.h's tree on the strict reader. Arrays double in the arena; what they leave behind
- * is at most what they hold, and goes with the arena. */
+/* Builds json_dom.h's tree on the strict reader. The items of an unfinished array or object wait on
+ * a stack and move to the arena when their number is known, so that the tree takes no more than it
+ * holds. */
 #include "bidder/base/json_dom.h"
 
-#define FIRST_CAPACITY 4
+#include <stdlib.h>
 
-/* Room for one more behind count items; the capacity follows from the count. NULL: no memory. */
-static void *grow(struct arena *arena, void *items, uint32_t count, size_t size)
+#define FIRST_STACK_BYTES 4096
+
+struct builder {
+    struct json_reader r;
+    char *stack; /* owned, heap; items of all unfinished arrays and objects */
+    size_t used, size;
+};
+
+static bool push(struct builder *b, const void *item, size_t bytes)
 {
-    bool full = count == 0 || (count >= FIRST_CAPACITY && (count & (count - 1)) == 0);
-    if (!full) {
-        return items;
+    if (b->size - b->used < bytes) {
+        size_t size = b->size ? b->size * 2 : FIRST_STACK_BYTES;
+        char *stack = realloc(b->stack, size);
+        if (!stack) {
+            json_fail(&b->r, JSON_ERROR_MEMORY);
+            return false;
+        }
+        b->stack = stack;
+        b->size = size;
     }
-    if (count > UINT32_MAX / 2) {
-        return NULL;
-    }
-    void *larger = arena_calloc(arena, count ? (size_t)count * 2 : FIRST_CAPACITY, size);
-    if (larger && count) {
-        memcpy(larger, items, (size_t)count * size);
-    }
-    return larger;
+    memcpy(b->stack + b->used, item, bytes);
+    b->used += bytes;
+    return true;
 }
 
-static void read_value(struct json_reader *r, struct json_value *value);
-
-static void read_object(struct json_reader *r, struct json_value *value)
+/* Takes everything above base off the stack; NULL when there is nothing or an error. */
+static void *pop(struct builder *b, size_t base)
 {
+    size_t bytes = b->used - base;
+    void *items = bytes && !b->r.error ? arena_alloc(b->r.arena, bytes) : NULL;
+    if (items) {
+        memcpy(items, b->stack + base, bytes);
+    } else if (bytes) {
+        json_fail(&b->r, JSON_ERROR_MEMORY); /* an earlier error stays */
+    }
+    b->used = base;
+    return items;
+}
+
+static void read_value(struct builder *b, struct json_value *value);
+
+static void read_object(struct builder *b, struct json_value *value)
+{
+    size_t base = b->used;
     struct json_member member = {0};
-    json_object_begin(r);
-    while (json_object_next_at(r, &member.key, &member.key_offset)) {
-        read_value(r, &member.value);
-        struct json_member *members =
-            r->error ? NULL : grow(r->arena, value->members, value->count, sizeof(member));
-        if (!members) {
-            json_fail(r, JSON_ERROR_MEMORY);
-            return;
+    json_object_begin(&b->r);
+    while (json_object_next_at(&b->r, &member.key, &member.key_offset)) {
+        read_value(b, &member.value);
+        if (b->r.error || !push(b, &member, sizeof(member))) {
+            break;
         }
-        value->members = members;
-        members[value->count++] = member;
     }
+    size_t count = (b->used - base) / sizeof(member);
+    value->members = pop(b, base);
+    value->count = value->members ? (uint32_t)count : 0;
 }
 
-static void read_array(struct json_reader *r, struct json_value *value)
+static void read_array(struct builder *b, struct json_value *value)
 {
-    json_array_begin(r);
-    while (json_array_next(r)) {
+    size_t base = b->used;
+    json_array_begin(&b->r);
+    while (json_array_next(&b->r)) {
         struct json_value item;
-        read_value(r, &item);
-        struct json_value *items =
-            r->error ? NULL : grow(r->arena, value->items, value->count, sizeof(item));
-        if (!items) {
-            json_fail(r, JSON_ERROR_MEMORY);
-            return;
+        read_value(b, &item);
+        if (b->r.error || !push(b, &item, sizeof(item))) {
+            break;
         }
-        value->items = items;
-        items[value->count++] = item;
     }
+    size_t count = (b->used - base) / sizeof(struct json_value);
+    value->items = pop(b, base);
+    value->count = value->items ? (uint32_t)count : 0;
 }
 
 /* Recursion is bounded by the reader's max_depth. */
-static void read_value(struct json_reader *r, struct json_value *value)
+static void read_value(struct builder *b, struct json_value *value)
 {
+    struct json_reader *r = &b->r;
     *value = (struct json_value){.type = json_peek(r), .offset = json_offset(r)};
     switch (value->type) {
     case JSON_OBJECT:
-        read_object(r, value);
+        read_object(b, value);
         break;
     case JSON_ARRAY:
-        read_array(r, value);
+        read_array(b, value);
         break;
     case JSON_STRING:
         json_read_string(r, &value->text);
@@ -91,17 +113,18 @@ static void read_value(struct json_reader *r, struct json_value *value)
 struct json_value *json_dom_parse(struct str text, struct arena *arena, uint32_t max_depth,
                                   struct json_dom_error *error)
 {
-    struct json_reader r;
-    json_reader_init(&r, text, arena, max_depth);
+    struct builder b = {.stack = NULL};
+    json_reader_init(&b.r, text, arena, max_depth);
     struct json_value *value = arena_alloc(arena, sizeof(*value));
     if (value) {
-        read_value(&r, value);
+        read_value(&b, value);
     } else {
-        json_fail(&r, JSON_ERROR_MEMORY);
+        json_fail(&b.r, JSON_ERROR_MEMORY);
     }
-    bool ok = json_finish(&r);
+    bool ok = json_finish(&b.r);
+    free(b.stack);
     if (error) {
-        *error = (struct json_dom_error){.error = r.error, .offset = r.error_offset};
+        *error = (struct json_dom_error){.error = b.r.error, .offset = b.r.error_offset};
     }
     return ok ? value : NULL;
 }
