@@ -23,7 +23,7 @@ static const char answer[] =
     "{\"id\":\"1\",\"seatbid\":[{\"bid\":[{\"id\":\"1\",\"impid\":\"1\",\"price\":1.5}]}]}";
 
 struct client {
-    struct event_record *event;
+    struct event *event;
     size_t len;
     char bytes[REQUEST_MAX];
 };
@@ -116,7 +116,7 @@ int main(int argc, char **argv)
     }
     (void)signal(SIGPIPE, SIG_IGN);
     struct event_base *base = event_base_new();
-    struct event_record *listener = event_new(base, fd, EV_READ | EV_PERSIST, on_connection, base);
+    struct event *listener = event_new(base, fd, EV_READ | EV_PERSIST, on_connection, base);
     (void)event_add(listener, NULL);
     printf("%u\n", ntohs(address.sin_port));
     fflush(stdout);
