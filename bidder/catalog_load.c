@@ -160,6 +160,7 @@ static void read_catalog(struct catalog_reader *reader)
     if (!reader->no_memory) {
         read_root(reader);
         read_all_entities(reader);
+        reader_set_default_ids(reader);
     }
     if (!reader->no_memory) {
         set_parents(reader);

@@ -263,6 +263,8 @@ FIELD_READER(read_audience_terms);
 FIELD_READER(read_asset_kind);
 FIELD_READER(read_shares);
 FIELD_READER(read_between);
+/* Id paths of exchanges that name none. */
+void reader_set_default_ids(struct catalog_reader *reader);
 /* Largest remainder: out sums to total exactly and follows the weights. False when they sum to 0.
  */
 bool share_out(const int64_t *weights, uint32_t count, uint32_t total, uint32_t *out);

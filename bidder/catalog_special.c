@@ -97,6 +97,43 @@ FIELD_READER(read_id_paths)
     }
 }
 
+/* Said in the tables' texts too; device ids first, because several exchanges know them. */
+static const struct str default_ids[] = {{"device.ifa", 10},
+                                         {"device.ext.oaid", 15},
+                                         {"device.didmd5", 13},
+                                         {"device.dpidmd5", 14},
+                                         {"user.buyeruid", 13}};
+static const struct str default_household_ids[] = {{"device.ifa", 10}, {"device.ip", 9}};
+
+static struct id_path *parse_defaults(struct catalog_reader *reader, struct str exchange_id,
+                                      const struct str *texts, uint32_t count)
+{
+    struct id_path *paths = reader_keep(reader, count, sizeof(*paths));
+    for (uint32_t i = 0; i < count && paths; i++) {
+        enum status status = id_path_parse(texts[i], exchange_id, reader->arena, &paths[i]);
+        BUG_ON(status == STATUS_INVALID);
+        reader->no_memory |= status != STATUS_OK;
+    }
+    return paths;
+}
+
+void reader_set_default_ids(struct catalog_reader *reader)
+{
+    for (uint32_t i = 0; i < reader->catalog->exchange_count && !reader->no_memory; i++) {
+        struct catalog_exchange *exchange = &reader->catalog->exchanges[i];
+        const struct json_value *source = reader->sets[ENTITY_EXCHANGE].sources[i];
+        if (!json_dom_get(source, STR("ids"))) {
+            exchange->id_count = COUNT_OF(default_ids);
+            exchange->ids = parse_defaults(reader, exchange->id, default_ids, exchange->id_count);
+        }
+        if (!json_dom_get(source, STR("household_ids"))) {
+            exchange->household_id_count = COUNT_OF(default_household_ids);
+            exchange->household_ids = parse_defaults(reader, exchange->id, default_household_ids,
+                                                     exchange->household_id_count);
+        }
+    }
+}
+
 static struct str read_key(struct catalog_reader *reader, const struct json_value *object,
                            const char *name)
 {

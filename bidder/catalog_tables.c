@@ -43,7 +43,7 @@ const struct shape shape_price_encoding =
 #define ID_PATHS_SCHEMA "{\"type\":\"array\",\"items\":{\"type\":\"string\"}}"
 static const struct field exchange_fields[] = {
     {"id", FIELD_ID, .required = true, AT(catalog_exchange, id), .rule = TEXT_PATH_ID,
-     .text = "the name in the url: bid requests go to /openrtb2/<id>"},
+     .text = "the name in the url: bid requests go to /openrtb2/ID"},
     {"no_bid", FIELD_CHOICE, AT(catalog_exchange, no_bid), .choices = no_bid_choices,
      .standard = NO_BID_204,
      .text = "how a no-bid looks: status 204, an empty object, or a body with a reason code"},
