@@ -47,6 +47,9 @@ static const char *entity_of(char c)
 void markup_put_xml_escaped(struct buf *out, struct str text)
 {
     size_t from = 0, at = 0;
+    if (text.len == 0) {
+        return; /* ptr may be NULL */
+    }
     while (at < text.len) {
         size_t drop = xml_forbidden(text, at);
         const char *entity = drop ? "" : entity_of(text.ptr[at]);
@@ -78,6 +81,9 @@ void markup_put_url(struct buf *out, struct str url)
 {
     static const char hex[] = "0123456789ABCDEF";
     size_t from = 0;
+    if (url.len == 0) {
+        return; /* ptr may be NULL */
+    }
     for (size_t i = 0; i < url.len; i++) {
         unsigned char c = (unsigned char)url.ptr[i];
         if (url_needs_encoding(c)) {

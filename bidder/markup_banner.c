@@ -7,6 +7,9 @@
 static void put_escaped_url(struct str url, struct buf *out)
 {
     size_t from = 0;
+    if (url.len == 0) {
+        return; /* ptr may be NULL */
+    }
     for (size_t i = 0; i < url.len; i++) { /* & only: markup_put_url encodes the others */
         if (url.ptr[i] == '&') {
             markup_put_url(out, (struct str){url.ptr + from, i - from});

@@ -208,6 +208,9 @@ bool target_rule_geo(const struct targeting *targeting, const struct bidreq_geo 
 
 static struct str host_of(struct str url)
 {
+    if (url.len == 0) {
+        return STR_NONE;
+    }
     for (size_t i = 0; i + 3 <= url.len; i++) {
         if (memcmp(url.ptr + i, "://", 3) == 0) {
             url = (struct str){url.ptr + i + 3, url.len - i - 3};
