@@ -254,6 +254,8 @@ static bool take_replies(struct redis_conn *conn)
         }
         struct redis_call call = conn->ring[conn->head++ & conn->ring_mask];
         conn->backoff_us = BACKOFF_MIN_US; /* it speaks our language */
+        conn->heard_us = conn->read_us;
+        conn->late_streak = 0;
         conn->stats->swallowed += call.late;
         conn->stats->replies += !call.late;
         conn->stats->errors += value->type == REDIS_ERROR;
@@ -276,8 +278,7 @@ static void on_readable(void *context, int fd, short events)
         conn_down(conn, got ? strerror(errno) : "closed by the server");
         return;
     }
-    conn->heard_us = clock_mono_us();
-    conn->late_streak = 0;
+    conn->read_us = clock_mono_us();
     if (!redis_reply_feed(conn->reader, bytes, (size_t)got) || !take_replies(conn)) {
         conn->stats->broken++;
         conn_down(conn, "broken protocol");

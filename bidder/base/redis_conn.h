@@ -63,7 +63,8 @@ struct redis_conn {
     struct redis_call *ring; /* owned; ring[head & mask] is the oldest */
     uint32_t ring_mask, head, tail;
     uint32_t late_streak; /* late calls since the last reply */
-    int64_t heard_us;     /* when the server last said something, or came up */
+    int64_t read_us;      /* when bytes last came */
+    int64_t heard_us;     /* when a reply was last complete, or the server had nothing to say */
 };
 
 struct redis_conn *redis_conn_create(struct loop *loop, const struct redis_options *options,

@@ -4,9 +4,11 @@
  *   drive_caps ADDRESS [--persons N] [--rate PER_S] [--seconds S] [--max CAP] [--timeout-us N]
  *              [--seed N] [--burst N] [--hold S]
  *
+ * Ends after --seconds, or at SIGTERM; what is on its way is waited for either way.
  * Each decision: read a person, and when no cap is hit reserve, then confirm 3 in 4 (twice, now and
  * then) and release the rest. One line every 100 ms and one at the end ("final": true). Persons are
  * numbered by --seed, so that two drivers with one seed compete for the same ones. */
+#include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -232,6 +234,13 @@ static bool parse(int argc, char **argv, struct options *options)
     return options->address != NULL;
 }
 
+static void on_signal(void *context, int number)
+{
+    (void)context;
+    (void)number;
+    loop_stop(&drive.loop);
+}
+
 int main(int argc, char **argv)
 {
     struct options *options = &drive.options;
@@ -275,15 +284,19 @@ int main(int argc, char **argv)
         usleep(2000);
     }
     loop_timer_init(&drive.timer, &drive.loop, on_tick, NULL);
+    struct loop_signal terminate;
+    BUG_ON(loop_signal_start(&terminate, &drive.loop, SIGTERM, on_signal, NULL) != STATUS_OK);
     drive.begin_us = clock_mono_us();
     loop_timer_start(&drive.timer, 1000);
     loop_run(&drive.loop);
+    loop_timer_stop(&drive.timer);
     int64_t drained_us = clock_mono_us() + 500000; /* let answers, undos and confirms arrive */
     while (clock_mono_us() < drained_us) {
         loop_turn(&drive.loop, false);
         usleep(1000);
     }
     print_line(true);
+    loop_signal_stop(&terminate);
     freq_store_destroy(&drive.store);
     redis_destroy(&drive.redis);
     loop_deinit(&drive.loop);
