@@ -74,7 +74,7 @@ class Bench:
         self.seed += 1
         return self.seed
 
-    def load(self, url, *options, seconds, connections=16, svg=None, requests=None):
+    def load(self, url, *options, seconds, connections=64, svg=None, requests=None):
         """One run of jointcap-load; its JSON, with exit_code beside."""
         path = self.folder / "load.json"
         command = [RELEASE / "jointcap-load", "--pin", LOAD_CORE, "--body",
@@ -178,7 +178,7 @@ def run_floor(bench):
 # --- ladder ---------------------------------------------------------------------------------------
 
 def ladder_step(bench, started, options, name, requests=None):
-    before = metrics.read(started.metrics_url)
+    before, commands = metrics.read(started.metrics_url), started.redis.commands()
     cpu = started.process.cpu_s(), started.redis.cpu_s()
     seconds = bench.plan.step_s
     result = bench.load(started.url, *options, "--win-rate", 0.3, "--notice-delay", 200,
@@ -191,8 +191,11 @@ def ladder_step(bench, started, options, name, requests=None):
            "notices": result["notices"], "generator_cpu": result["generator_cpu"],
            "bidder_cpu": (started.process.cpu_s() - cpu[0]) / wall_s,
            "redis_cpu": (started.redis.cpu_s() - cpu[1]) / wall_s,
+           "wall_s": wall_s, "requests": change.get(("jointcap_bid_requests_total",), 0),
            "stages_us": metrics.stages(change), "no_bids": metrics.no_bids(change),
-           "counters": metrics.counters(change)}
+           "counters": metrics.counters(change),
+           "redis": {name: (calls - commands.get(name, (0, 0))[0], us - commands.get(name, (0, 0))[1])
+                     for name, (calls, us) in started.redis.commands().items()}}
     latency = row["latency_us"]
     bench.say(f"  {name:>8}: delivered {row['delivered']:,.0f}/s, p50 {latency['p50']:.0f} us, "
               f"p99 {latency['p99']:.0f} us, p99.9 {latency['p99.9']:.0f} us")
@@ -297,8 +300,14 @@ def report_floor(results):
          "Redis core", "generator core"], rows)]
 
 
+def cpu_us(row, key):
+    """Processor time per bid request, of the whole step with its warm-up; a busy machine changes it
+    little."""
+    return 1e6 * row[key] * row["wall_s"] / max(1, row["requests"])
+
+
 def report_ladder(results):
-    rows, stage_rows, count_rows = [], [], []
+    rows, stage_rows, count_rows, redis_rows = [], [], [], []
     for row in results["ladder"]:
         counters, no_bids = row["counters"], row["no_bids"]
         requests = max(1, counters.get("jointcap_http_requests_total", 0))
@@ -317,7 +326,14 @@ def report_ladder(results):
                      *(f"{latency[q]:,.0f}" for q in ("p50", "p99", "p99.9", "p99.99", "max")),
                      f"{100 * row['outcomes']['bid'] / total:.0f}%",
                      *(f"{100 * row[key]:.0f}%"
-                       for key in ("bidder_cpu", "redis_cpu", "generator_cpu"))])
+                       for key in ("bidder_cpu", "redis_cpu", "generator_cpu")),
+                     *(f"{cpu_us(row, key):.1f}" for key in ("bidder_cpu", "redis_cpu"))])
+        requests = max(1, row["requests"])
+        often = sorted(row["redis"].items(), key=lambda item: -item[1][0])[:7]
+        redis_rows.append([row["name"],
+                           *(f"{sum(values[i] for values in row['redis'].values()) / requests:.2f}"
+                             for i in (0, 1)),
+                           ", ".join(f"{name} {calls / requests:.2f}" for name, (calls, _) in often)])
         for stage, values in row["stages_us"].items():
             stage_rows.append([row["name"], stage, f"{values['count']:,.0f}",
                                *(f"{values[q]:,.1f}" for q in ("p50", "p99", "p99.9"))])
@@ -326,11 +342,14 @@ def report_ladder(results):
             "last two are closed loops, with JSON and with the same requests in protobuf.",
             "", "![ladder](ladder.svg)", "",
             *table(["step", "target/s", "delivered/s", "p50", "p99", "p99.9", "p99.99", "max",
-                    "bids", "bidder core", "Redis core", "generator core"], rows),
+                    "bids", "bidder core", "Redis core", "generator core", "bidder us/request",
+                    "Redis us/request"], rows),
             "Cap checks skipped (bids on capped lines without counts), requests whose counts did not "
             "come in time, system calls and waits per request, most frequent reasons not to bid:", "",
             *table(["step", "checks skipped", "no counts", "recv", "send", "epoll", "no bids"],
                    count_rows),
+            "Redis commands per bid request, and the time in them (us per request, without parsing and "
+            "sending):", "", *table(["step", "commands", "us", "most frequent"], redis_rows),
             "Inside the bidder, by stage, us:", "",
             *table(["step", "stage", "count", "p50", "p99", "p99.9"], stage_rows)]
 
