@@ -39,7 +39,7 @@ struct catalog_exchange {
     struct str seat;
     struct id_path *ids; /* in order of preference */
     uint32_t id_count;
-    struct id_path *household_ids;
+    struct id_path *household_ids; /* none while no cap counts households */
     uint32_t household_id_count;
     int64_t price_unit_micros; /* what 1 of the wire's price means in units of its currency: 1000000
                                   = 1 yuan, 10000 = 1 fen; also of bidfloor and ${AUCTION_PRICE} */

@@ -233,36 +233,17 @@ static void assign_slots(struct catalog_reader *reader)
     }
 }
 
-/* Where persons stand in the requests of an exchange that does not say so; as in the reference. */
-static void standard_id_paths(struct catalog_reader *reader, struct str exchange,
-                              const char *const *names, uint32_t count, struct id_path **paths,
-                              uint32_t *path_count)
+/* A household's record costs as much to read and reserve as a person's, so nobody looks for
+ * households until a cap counts them. Their counts begin with that cap. */
+static void drop_unused_households(struct catalog *catalog)
 {
-    *paths = reader_keep(reader, count, sizeof(**paths));
-    for (uint32_t i = 0; i < count && *paths; i++) {
-        if (id_path_parse(str_from(names[i]), exchange, reader->arena, &(*paths)[i]) != STATUS_OK) {
-            reader->no_memory = true;
+    for (uint32_t i = 0; i < catalog->cap_count; i++) {
+        if (catalog->caps[i].identity == CAP_HOUSEHOLD) {
             return;
         }
-        *path_count = i + 1;
     }
-}
-
-static void build_id_paths(struct catalog_reader *reader)
-{
-    static const char *const ids[] = {"device.ifa", "device.ext.oaid", "device.didmd5",
-                                      "device.dpidmd5", "user.buyeruid"};
-    static const char *const household_ids[] = {"device.ifa", "device.ip"};
-    for (uint32_t i = 0; i < reader->catalog->exchange_count; i++) {
-        struct catalog_exchange *exchange = &reader->catalog->exchanges[i];
-        struct str id = reader->sets[ENTITY_EXCHANGE].ids[i];
-        if (!exchange->id_count) {
-            standard_id_paths(reader, id, ids, COUNT_OF(ids), &exchange->ids, &exchange->id_count);
-        }
-        if (!exchange->household_id_count) {
-            standard_id_paths(reader, id, household_ids, COUNT_OF(household_ids),
-                              &exchange->household_ids, &exchange->household_id_count);
-        }
+    for (uint32_t i = 0; i < catalog->exchange_count; i++) {
+        catalog->exchanges[i].household_id_count = 0;
     }
 }
 
@@ -343,7 +324,7 @@ static enum status build_book(struct catalog_reader *reader)
 
 enum status reader_finish(struct catalog_reader *reader)
 {
-    build_id_paths(reader);
+    drop_unused_households(reader->catalog);
     build_lookups(reader);
     assign_slots(reader);
     enum status status = reader->no_memory ? STATUS_NO_MEMORY : build_book(reader);

@@ -21,21 +21,22 @@ TEST(sample_loads)
     unload(&loaded);
 }
 
-TEST(exchanges_without_ids_have_the_usual_ones)
+TEST(households_are_looked_for_when_a_cap_counts_them)
 {
-    struct loaded loaded;
-    load_text(&loaded,
-              STR("{\"timezone\":\"UTC\",\"currency\":\"USD\",\"exchanges\":[{\"id\":\"a\"},"
-                  "{\"id\":\"b\",\"ids\":[\"user.id\"]}]}"));
-    CHECK_INT(loaded.status, STATUS_OK);
-    if (loaded.catalog) {
-        const struct catalog_exchange *a = &loaded.catalog->exchanges[0];
-        CHECK_INT(a->id_count, 5);
-        CHECK_INT(a->household_id_count, 2);
-        CHECK_STR(a->ids[0].type, "ifa");
-        CHECK_STR(a->ids[4].type, "buyeruid@a");
-        CHECK_INT(loaded.catalog->exchanges[1].id_count, 1);
-        CHECK_INT(loaded.catalog->exchanges[1].household_id_count, 2);
+    static const char *const caps[] = {"", ",\"identity\":\"household\""};
+    for (uint32_t i = 0; i < 2; i++) {
+        char text[512];
+        snprintf(text, sizeof(text),
+                 "{\"timezone\":\"UTC\",\"currency\":\"USD\",\"exchanges\":[{\"id\":\"a\"}],"
+                 "\"frequency_caps\":[{\"id\":\"c\",\"max\":1,\"window\":\"lifetime\"%s}]}",
+                 caps[i]);
+        struct loaded loaded;
+        load_text(&loaded, str_from(text));
+        CHECK_INT(loaded.status, STATUS_OK);
+        if (loaded.catalog) {
+            CHECK_INT(loaded.catalog->exchanges[0].id_count, 5);
+            CHECK_INT(loaded.catalog->exchanges[0].household_id_count, i ? 2 : 0);
+        }
+        unload(&loaded);
     }
-    unload(&loaded);
 }
