@@ -171,6 +171,7 @@ static struct bid make_bid(const struct auction *auction, const struct decision 
         .cid = catalog->campaigns[line->campaign].id,
         .crid = creative->id,
         .dealid = decision->offer->wire_deal ? decision->offer->wire_deal->id : STR_NONE,
+        .bundle = select_advertised_app(creative),
         .language = creative->language,
         .adomain = {.items = &advertiser->domain, .count = advertiser->domain.len ? 1 : 0},
         .cat = own_categories ? creative->categories : advertiser->categories,
