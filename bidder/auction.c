@@ -702,7 +702,9 @@ static void finish_rejected(struct auction *auction, enum bidreq_reject reject)
         finish_no_bid(auction, NO_BID_NO_MEMORY);
         return;
     }
-    bool ready_call = reject == BIDREQ_PING && auction->body.len && auction->body.ptr[0] != '{';
+    /* A ping is {} or 1, with any white space around. */
+    bool ready_call = reject == BIDREQ_PING && auction->body.len &&
+                      !memchr(auction->body.ptr, '{', auction->body.len);
     struct auction_answer answer = {
         .status = ready_call ? 200 : 400,
         .content_type = ready_call ? STR("application/json") : STR_NONE,
