@@ -15,7 +15,8 @@
 
 METRIC_DEFINE(worker, WORKER_METRICS);
 
-#define TICK_US SECOND_US
+#define TICK_US   SECOND_US
+#define HEALTH_US 50000 /* how old what /readyz says of Redis may be */
 
 /* --- catalog -------------------------------------------------------------------------------- */
 
@@ -155,8 +156,14 @@ static void on_tick(void *context)
     struct worker *worker = context;
     loop_timer_start(&worker->tick, TICK_US);
     bidding_tick(worker->bidding);
-    metric_set(&worker_metrics, WORKER_REDIS_UP, 0, bidding_redis_is_up(worker->bidding));
     metric_set(&worker_metrics, WORKER_RESIDENT, 0, resident_bytes());
+}
+
+static void on_health(void *context)
+{
+    struct worker *worker = context;
+    loop_timer_start(&worker->health, HEALTH_US);
+    metric_set(&worker_metrics, WORKER_REDIS_UP, 0, bidding_redis_is_up(worker->bidding));
 }
 
 /* --- life ----------------------------------------------------------------------------------- */
@@ -210,6 +217,7 @@ static enum status setup(struct worker *worker)
         return status;
     }
     loop_timer_init(&worker->tick, &worker->loop, on_tick, worker);
+    loop_timer_init(&worker->health, &worker->loop, on_health, worker);
     loop_timer_init(&worker->drain_limit, &worker->loop, on_drain_limit, worker);
     worker->reload.current = current_catalog;
     worker->reload.adopt = bidding_adopt_catalog;
@@ -233,6 +241,7 @@ static void teardown(struct worker *worker)
         loop_signal_stop(&worker->signals[i]);
     }
     loop_timer_stop(&worker->tick);
+    loop_timer_stop(&worker->health);
     loop_timer_stop(&worker->drain_limit);
     loop_deinit(&worker->loop);
     if (worker->listener >= 0) {
@@ -261,6 +270,7 @@ int worker_run(const struct config *config, unsigned index, int listener, int ch
     control_open(&worker.control, &worker.loop, channel);
     control_send(&worker.control, CONTROL_READY, 0, STR_NONE);
     on_tick(&worker);
+    on_health(&worker);
     loop_run(&worker.loop);
     teardown(&worker);
     return 0;

@@ -23,7 +23,7 @@ struct worker {
     struct bidding *bidding; /* owned */
     struct reload reload;
     struct loop_signal signals[3];
-    struct loop_timer tick;
+    struct loop_timer tick, health;
     struct loop_timer drain_limit;
     int listener; /* owned until it is given to the server; then -1 */
     uint64_t generation;
