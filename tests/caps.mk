@@ -4,3 +4,8 @@ build-all: $(DRIVERS)
 
 $(BUILD)/drive_%: $(BUILD)/tests/drive/drive_%.o $(BUILD)/libjointcap.a
 	@$(CC) $(CFLAGS) -o $@ $^ $(LIBS)
+
+.PHONY: test-cluster
+test-cluster: deps ## The store on a real cluster of three masters, one of them killed
+	+@$(MAKE) --no-print-directory VARIANT=asan build-all
+	@python3 tests/run.py integration --pattern 'test_cluster.py'
