@@ -149,7 +149,7 @@ def request(prng, has_deal):
              "Mozilla/5.0 (Linux; Android 13; PHONE Build/TP1A.220624.014) AppleWebKit/537.36 "
              "(KHTML, like Gecko) Version/4.0 Chrome/110.0.5481.153 Mobile Safari/537.36")
     device_id = hexes(prng, 32)
-    return {
+    made = {
         "id": hexes(prng, 32), "at": 1, "cur": ["CNY"], "tmax": 100,
         "imp": [impression(prng, has_deal)],
         "app": {"id": hexes(prng, 12), "name": f"Medium {medium[10:13]}", "bundle": medium,
@@ -167,7 +167,7 @@ def request(prng, has_deal):
                            "zip": "200000"},
                    "ifa": f"{device_id[:8]}-{device_id[8:12]}-{device_id[12:16]}-"
                           f"{device_id[16:20]}-{device_id[20:]}",
-                   "didmd5": hexes(prng, 32), "carrier": "A carrier", "language": "zh",
+                   "carrier": "A carrier", "language": "zh",
                    "make": "apple" if is_ios else "vivo", "model": "PHONE",
                    "os": "iOS" if is_ios else "Android", "osv": "17.4" if is_ios else "13",
                    "js": 1, "connectiontype": prng.choice([2, 6, 7]), "devicetype": 4,
@@ -182,6 +182,9 @@ def request(prng, has_deal):
         "badv": ["rival.example", "other-rival.example", "blocked.example"],
         "source": {"fd": 1, "tid": hexes(prng, 24), "pchain": "chain"},
     }
+    if prng.random() < 0.25:  # a second id: the bidder reads and reserves both records
+        made["device"]["didmd5"] = hexes(prng, 32)
+    return made
 
 
 def write_requests(folder, count, seed, as_protobuf=False):

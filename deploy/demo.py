@@ -25,8 +25,9 @@ import urllib.error
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-PROGRAM = ROOT / "build/release/jointcap"
-CTL = ROOT / "build/release/jointcapctl"
+BUILD = ROOT / "build" / os.environ.get("JOINTCAP_VARIANT", "release")
+PROGRAM = BUILD / "jointcap"
+CTL = BUILD / "jointcapctl"
 BOLD, DIM, PLAIN = ("\033[1m", "\033[2m", "\033[0m") if sys.stdout.isatty() else ("", "", "")
 
 DEVICE = {"ua": "Mozilla/5.0 (Linux; Android 14; Demo) AppleWebKit/537.36", "ip": "192.0.2.17",
@@ -151,9 +152,9 @@ def redis_answers(path):
 def get(authority, path):
     try:
         with urllib.request.urlopen(f"http://{authority}{path}", timeout=5) as answer:
-            return answer.status, answer.read().decode()
+            return answer.status, answer.read().decode(errors="replace")
     except urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
+        return error.code, error.read().decode(errors="replace")
     except OSError as error:
         return 0, str(error)
 
@@ -165,9 +166,9 @@ def post(authority, exchange, body):
     began = time.monotonic()
     try:
         with urllib.request.urlopen(request, timeout=5) as answer:
-            status, text = answer.status, answer.read().decode()
+            status, text = answer.status, answer.read().decode(errors="replace")
     except urllib.error.HTTPError as error:
-        status, text = error.code, error.read().decode()
+        status, text = error.code, error.read().decode(errors="replace")
     return status, text, (time.monotonic() - began) * 1000
 
 
@@ -305,7 +306,7 @@ def main():
             print(f"\n{BOLD}It stays up; Ctrl-C stops it.{PLAIN} Try:\n"
                   f"  curl -s http://{admin}/metrics | grep no_bids\n"
                   f"  {os.path.relpath(CTL)} show\n"
-                  f"  {os.path.relpath(ROOT / 'build/release/jointcap-load')} --body "
+                  f"  {os.path.relpath(BUILD / 'jointcap-load')} --body "
                   f"tests/data/openrtb/rtb_banner.json --rate 2000 --win-rate 0.3 "
                   f"http://{listen}/openrtb2/openrtb")
             signal.pause()

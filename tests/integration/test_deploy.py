@@ -1,4 +1,5 @@
 """What deploy/ ships: Redis starts with the settings promised, and the demo shows what it says."""
+import os
 import pathlib
 import re
 import subprocess
@@ -33,6 +34,36 @@ class RedisTest(unittest.TestCase):
                 for field in range(100):
                     redis.command("HSET", "person", f"f{field}", "1")
                 self.assertEqual(redis.command("OBJECT", "ENCODING", "person"), "listpack")
+
+
+class DemoTest(unittest.TestCase):
+    def test_it_shows_what_it_says(self):
+        done = subprocess.run([sys.executable, ROOT / "deploy/demo.py", "--any-port"],
+                              env={**os.environ, "JOINTCAP_VARIANT": "asan"}, capture_output=True,
+                              text=True, timeout=120)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        parts = re.split(r"\n(?=\S)", done.stdout)
+        shown = {title.split("\n")[0]: title for title in parts}
+
+        def part(start):
+            return next(text for title, text in shown.items() if title.startswith(start))
+
+        brands = [re.search(r"campaign (\S+),", part(start)).group(1)
+                  for start in ("A guaranteed", "The same person")]
+        self.assertEqual(len(set(brands)), 2, brands)
+        for start in ("A guaranteed", "The same person"):
+            self.assertIn("bid 25 CNY CPM on deal PDB-2026-IQ-001", part(start))
+            self.assertIn("VAST", part(start))
+        self.assertIn("bid 12 CNY", part("A banner"))
+        self.assertIn("native", part("A native"))
+        self.assertIn("because: advertiser_blocked", part("The publisher blocks"))
+        self.assertIn("because: below_floor", part("A floor"))
+        self.assertIn("400", part("A body that is cut off"))
+        self.assertRegex(part("The first ad is shown"), r"settled 1|adopted 1")
+        self.assertIn("duplicate", part("The first ad is shown"))
+        self.assertIn("advertiser_blocked", part("jointcapctl explain"))
+        folder = re.search(r"event logs: (\S+)", done.stdout).group(1)
+        self.assertFalse(pathlib.Path(folder).exists())
 
 
 class ComposeTest(unittest.TestCase):
