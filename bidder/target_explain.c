@@ -85,7 +85,7 @@ static void put_deals(struct buf *detail, const struct catalog *catalog,
         BUF_PUT_LITERAL(detail, "private auction, the line has no deal");
         return;
     }
-    BUF_PUT_LITERAL(detail, "offered:");
+    buf_printf(detail, "offered:%s", imp->deals.count ? "" : " none");
     for (uint32_t i = 0; i < imp->deals.count && i < 8; i++) {
         buf_printf(detail, " %.*s", STR_ARG(imp->deals.items[i].id));
     }
