@@ -143,6 +143,7 @@ void auction_return(struct auction *auction)
 static void finish(struct auction *auction, const struct auction_answer *answer)
 {
     struct auction_desk *desk = auction->desk;
+    /* The answer may free the body, and with it the request's texts: none is used behind it. */
     bool sent = auction->answer(auction->answer_owner, auction->handle, answer);
     for (uint32_t i = 0; auction->decisions && i < auction->request.imp.count; i++) {
         struct decision *decision = &auction->decisions[i];
@@ -631,6 +632,7 @@ static bool select_all(struct auction *auction, bool *anything)
     }
     for (uint32_t i = 0; i < count; i++) {
         auction->decisions[i].imp = &auction->request.imp.items[i];
+        auction->decisions[i].imp_hash = (uint16_t)hash_str(auction->request.imp.items[i].id);
         auction->decisions[i].line = CATALOG_NONE;
     }
     for (uint32_t i = 0; i < count; i++) {

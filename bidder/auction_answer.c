@@ -6,7 +6,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "bidder/base/hash.h"
 #include "bidder/markup.h"
 #include "proto/bidresp.h"
 
@@ -92,7 +91,7 @@ static void write_token(const struct auction *auction, const struct decision *de
     const struct offer *offer = decision->offer;
     struct notice_token token = {
         .auction = auction->id,
-        .imp_hash = (uint16_t)hash_str(decision->imp->id),
+        .imp_hash = decision->imp_hash,
         .exchange_ref = catalog->exchanges[auction->exchange].ref,
         .line_ref = line->ref,
         .deal_ref = offer->deal == CATALOG_NONE ? 0 : catalog->deals[offer->deal].ref,

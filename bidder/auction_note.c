@@ -5,7 +5,6 @@
 #include "bidder/auction_metrics.h"
 #include "bidder/base/bug.h"
 #include "bidder/base/clock.h"
-#include "bidder/base/hash.h"
 #include "bidder/event_log.h"
 #include "bidder/report.h"
 
@@ -120,7 +119,7 @@ static struct event_record event_of(const struct auction *auction, const struct 
     return (struct event_record){
         .kind = kind,
         .auction = auction->id,
-        .imp_hash = (uint16_t)hash_str(decision->imp->id),
+        .imp_hash = decision->imp_hash,
         .exchange_ref = auction->catalog->exchanges[auction->exchange].ref,
         .bid_s = (uint32_t)auction->now_s,
     };

@@ -412,10 +412,10 @@ static bool on_answer(void *owner, uint64_t ticket, const struct auction_answer 
 {
     struct bidding *bidding = owner;
     struct str headers = STR_NONE;
-    /* An auction that began before a reload may belong to an exchange that is gone. */
-    ptrdiff_t index = bidding->catalog ? answer->exchange - bidding->catalog->exchanges : -1;
-    if (index >= 0 && index < (ptrdiff_t)bidding->exchange_count) {
-        const struct exchange_state *state = &bidding->exchanges[index];
+    /* An auction that began before a reload may belong to an exchange that has moved or is gone. */
+    uint32_t exchange = str_table_get(&bidding->catalog->exchange_by_id, answer->exchange->id);
+    if (exchange != STR_TABLE_NONE) {
+        const struct exchange_state *state = &bidding->exchanges[exchange];
         headers = (struct str){state->headers, state->headers_len};
     }
     const struct http_response response = {

@@ -47,10 +47,10 @@ def catalog(**changes):
             {"id": "red-banner", "type": "banner", "w": 300, "h": 250,
              "image": "https://cdn.example/red.png", "landing": "https://acme.example/?a=1&b=2"},
             {"id": "green-native", "type": "native", "landing": "https://globex.example/",
-             "assets": [{"title": "Green & good"},
-                        {"image": "https://cdn.example/main.jpg", "type": "main", "w": 1200,
+             "assets": [{"kind": "title", "text": "Green & good"},
+                        {"kind": "image", "url": "https://cdn.example/main.jpg", "w": 1200,
                          "h": 627},
-                        {"data": "Globex", "type": 1}]}],
+                        {"kind": "sponsored", "text": "Globex"}]}],
     }
     value = copy.deepcopy(value)
     value.update(changes)

@@ -159,8 +159,13 @@ class Jointcap(Process):
 
     def wait_ready(self):
         self.wait_listening()
-        wait_until(lambda: self.running() and self.readyz()[0] == 200,
-                   f"readiness; the log says:\n{self.text()[-4000:]}")
+
+        def ready():
+            if not self.running():
+                raise AssertionError(f"jointcap ended:\n{self.text()[-4000:]}")
+            return self.readyz()[0] == 200
+
+        wait_until(ready, "readiness")
 
     # --- requests ---
 
