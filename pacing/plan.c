@@ -6,6 +6,7 @@
 #include "bidder/base/bug.h"
 
 #define QUARTER_S        900
+#define UNSEEN           1000 /* any number: only its sameness counts */
 #define HOUR_S           3600
 #define OPEN_END_DAYS    30
 #define MAX_PLANNED_DAYS 400
@@ -49,12 +50,13 @@ uint32_t plan_curve_expect(const struct plan_curve *curve, int hour_of_week)
     if (!expected) {
         expected = mean_of_seen(curve, 0, 1);
     }
-    return expected ? expected : 1;
+    return expected ? expected : UNSEEN;
 }
 
-/* Expected requests * 256 in one second around utc_s, times 3600. Between the middles of hours the
- * rate is drawn as a line, in steps of a quarter: real traffic does not jump at the full hour. */
-static int64_t rate_q8(const struct plan_curve *curve, const struct tz *tz, int64_t utc_s)
+/* Expected requests * PLAN_TRAFFIC_ONE in one second around utc_s, times 3600. Between the middles
+ * of hours the rate is drawn as a line, in steps of a quarter: real traffic does not jump at the
+ * full hour. */
+static int64_t rate_at(const struct plan_curve *curve, const struct tz *tz, int64_t utc_s)
 {
     int hour = tz_hour_of_week(tz, utc_s);
     struct tz_local local;
@@ -64,7 +66,7 @@ static int64_t rate_q8(const struct plan_curve *curve, const struct tz *tz, int6
     int64_t here = plan_curve_expect(curve, hour);
     int64_t there = plan_curve_expect(curve, neighbour % PLAN_HOURS_OF_WEEK);
     int64_t eighths = quarter == 0 || quarter == 3 ? 3 : 1;
-    return here * 256 + (there - here) * 32 * eighths;
+    return here * PLAN_TRAFFIC_ONE + (there - here) * (PLAN_TRAFFIC_ONE / 8) * eighths;
 }
 
 static int64_t local_time_on_day(const struct tz *tz, int64_t day_start_s, int32_t second_of_day)
@@ -138,7 +140,7 @@ static void fill_segments(struct plan_day *day, const struct plan_options *optio
         next_s = next_s < day->end_s ? next_s : day->end_s;
         day->segments[day->count++] = (struct plan_segment){
             .start_s = at_s, .traffic_before = traffic, .spend_before = spend};
-        int64_t expected = rate_q8(options->curve, tz, at_s) * (next_s - at_s) / HOUR_S;
+        int64_t expected = rate_at(options->curve, tz, at_s) * (next_s - at_s) / HOUR_S;
         expected = expected > 0 ? expected : 1;
         traffic += expected;
         if (at_s < day->goal_end_s) {

@@ -12,6 +12,7 @@
 #include "bidder/base/tz.h"
 
 #define PLAN_ONE           (1 << 30) /* F: the whole target */
+#define PLAN_TRAFFIC_ONE   16384     /* G: one request */
 #define PLAN_HOURS_OF_WEEK 168
 #define PLAN_MAX_SEGMENTS  112 /* 25 hours of quarters, and cuts at the flight's and goal's ends */
 
@@ -19,7 +20,7 @@ enum plan_mode { PLAN_EVEN, PLAN_AHEAD, PLAN_ASAP, PLAN_HOURLY, PLAN_MODE_COUNT 
 const char *plan_mode_name(enum plan_mode mode);
 
 /* Expected eligible requests per hour of the local week (0 = Monday 00h). Zero = not seen yet: such
- * an hour borrows the same hour of other days, then the mean of all, then 1 (flat at first). */
+ * an hour borrows the same hour of other days, then the mean of all; flat at first. */
 struct plan_curve {
     uint32_t per_hour[PLAN_HOURS_OF_WEEK];
 };
@@ -40,7 +41,7 @@ struct plan_options {
 
 struct plan_segment {
     int64_t start_s;
-    int64_t traffic_before; /* G at start_s, in requests * 256 */
+    int64_t traffic_before; /* G at start_s, in PLAN_TRAFFIC_ONE */
     int64_t spend_before;   /* unscaled F at start_s */
 };
 
@@ -57,7 +58,7 @@ void plan_day_build(struct plan_day *day, const struct plan_options *options, co
                     int64_t now_s);
 /* 0 .. PLAN_ONE; monotone; clamps outside the day. */
 int64_t plan_day_spend(const struct plan_day *day, int64_t now_s);
-/* Cumulative expected requests * 256. */
+/* Cumulative expected requests * PLAN_TRAFFIC_ONE. */
 int64_t plan_day_traffic(const struct plan_day *day, int64_t now_s);
 
 /* What a budget should spend on the local day of now_s: its part of what is left of the total, by

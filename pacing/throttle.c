@@ -48,7 +48,15 @@ static int64_t ratio_apply(const struct throttle_ratio *ratio, int64_t value, in
     return ratio->under > 0 ? muldiv(value, ratio->over, ratio->under) : unknown;
 }
 
-/* Requests expected while the plan expects planned (requests * 256). */
+void throttle_rescale(struct throttle *throttle, int64_t before, int64_t after)
+{
+    if (before > 0 && after > 0) {
+        throttle->load.under = muldiv(throttle->load.under, after, before);
+        throttle->load_short.under = muldiv(throttle->load_short.under, after, before);
+    }
+}
+
+/* Requests expected while the plan expects planned (PLAN_TRAFFIC_ONE a request). */
 static int64_t expect_requests(const struct throttle *throttle, int64_t planned)
 {
     const struct throttle_ratio *slow = &throttle->load, *fast = &throttle->load_short;

@@ -58,6 +58,8 @@ struct throttle_input {
 void throttle_init(struct throttle *throttle);
 /* Sets throttle->p. */
 void throttle_tick(struct throttle *throttle, const struct throttle_input *input);
+/* The plan counts traffic anew: what it expected as `before` it now expects as `after`. */
+void throttle_rescale(struct throttle *throttle, int64_t before, int64_t after);
 /* Expected spend at p = 1 over planned traffic; -1 while nothing is known. For forecasts. */
 int64_t throttle_expect_spend(const struct throttle *throttle, int64_t planned_traffic);
 

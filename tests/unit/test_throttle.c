@@ -16,11 +16,11 @@ static struct throttle_input flat_tick(const struct throttle *throttle, int64_t 
                                    .committed = participated * 1000,
                                    .closed = participated * 1000,
                                    .settled = participated * 1000,
-                                   .planned_traffic = 100 * 256,
+                                   .planned_traffic = 100 * PLAN_TRAFFIC_ONE,
                                    .remaining = 100 * 1000 * 100,
                                    .spend_share = PLAN_ONE / 2,
                                    .spend_share_next = PLAN_ONE / 2 + PLAN_ONE / 2000,
-                                   .traffic_next = 100 * 256};
+                                   .traffic_next = 100 * PLAN_TRAFFIC_ONE};
 }
 
 TEST(it_starts_low_and_climbs_by_half)
