@@ -32,6 +32,7 @@ CATALOG = ROOT / "deploy/catalog.json"
 TOKEN = "test-admin-token"
 SECRET = "0123456789abcdef0123456789abcdef"
 WAIT_SECONDS = 30
+NO_MONEY = "not every worker has its first budget leases"
 
 
 def wait_until(condition, what, seconds=WAIT_SECONDS):
@@ -166,6 +167,15 @@ class Jointcap(Process):
             return self.readyz()[0] == 200
 
         wait_until(ready, "readiness")
+
+    def wait_serving(self):
+        """Weaker than ready: requests are answered, perhaps without money to bid yet."""
+        self.wait_listening()
+
+        def serving():
+            reasons = self.readyz()[1].get("reasons")
+            return self.running() and reasons is not None and not set(reasons) - {NO_MONEY}
+        wait_until(serving, f"serving; the log says:\n{self.text()[-4000:]}")
 
     # --- requests ---
 
@@ -313,7 +323,9 @@ class Case(unittest.TestCase):
         process = Jointcap(self.folder, redis or self.redis(),
                            f"jointcap{len(self.started)}", wait=False, **options)
         self.started.append(process)
-        if wait:
+        if wait == "serving":
+            process.wait_serving()
+        elif wait:
             process.wait_ready()
         return process
 

@@ -59,8 +59,8 @@ def post(path=b"/openrtb2/iqiyi", body=b"{}", headers=b"Content-Type: applicatio
 class HttpTest(harness.Case):
     def setUp(self):
         super().setUp()
-        self.server = self.jointcap(workers=1, head_timeout="200ms", body_timeout="200ms",
-                                    max_body="1m")
+        self.server = self.jointcap(wait="serving", workers=1, head_timeout="200ms",
+                                    body_timeout="200ms", max_body="1m")
 
     def test_keep_alive_many_requests(self):
         before = self.server.metrics()
@@ -214,7 +214,8 @@ class HttpTest(harness.Case):
         with Wire(self.server) as wire:
             wire.sock.settimeout(0.02)
             answer = b""
-            for byte in b"GET /healthz HTTP/1.1\r\nHost: t\r\n" + b"X: yyyyyyyyyyyyyyyyyyyyyy\r\n" * 99:
+            head = b"GET /healthz HTTP/1.1\r\nHost: t\r\n"
+            for byte in head + b"X: yyyyyyyyyyyyyyyyyyyyyy\r\n" * 99:
                 try:
                     wire.send(bytes([byte]))
                     answer = wire.sock.recv(1000)
@@ -259,7 +260,7 @@ class HttpTest(harness.Case):
 
 class LimitTest(harness.Case):
     def test_connections_beyond_the_limit_get_503(self):
-        server = self.jointcap(workers=1, max_connections=4)
+        server = self.jointcap(wait="serving", workers=1, max_connections=4)
         wires = [Wire(server) for _ in range(4)]
         for wire in wires:
             self.assertTrue(wire.alive())
@@ -272,7 +273,7 @@ class LimitTest(harness.Case):
             wire.__exit__()
 
     def test_idle_connections_are_closed(self):
-        server = self.jointcap(workers=1, idle_timeout="100ms")
+        server = self.jointcap(wait="serving", workers=1, idle_timeout="100ms")
         before = server.metrics()
         with Wire(server) as wire:
             self.assertTrue(wire.ended())
