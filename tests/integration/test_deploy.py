@@ -10,6 +10,10 @@ import unittest
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "bench"))
 
+sys.path.insert(0, str(ROOT / "tests"))
+
+import check_metrics  # noqa: E402
+import harness  # noqa: E402
 import servers  # noqa: E402
 
 
@@ -64,6 +68,18 @@ class DemoTest(unittest.TestCase):
         self.assertIn("advertiser_blocked", part("jointcapctl explain"))
         folder = re.search(r"event logs: (\S+)", done.stdout).group(1)
         self.assertFalse(pathlib.Path(folder).exists())
+
+
+class MetricsTest(harness.Case):
+    def test_a_running_bidder_shows_the_metrics_that_deploy_names(self):
+        jointcap = self.jointcap()
+        shown = set(re.findall(r"^# TYPE (jointcap_\w+)", jointcap.get("/metrics", admin=True)[2]
+                               .decode(), re.M))
+        tables = {name for name, (_, label, _) in check_metrics.defined().items()
+                  if ", " not in label}  # matrices have no rows before the first request
+        self.assertEqual(tables - shown, set())
+        self.assertEqual({name for name in shown if name.startswith("jointcap_")}
+                         - set(check_metrics.defined()), set())
 
 
 class ComposeTest(unittest.TestCase):
