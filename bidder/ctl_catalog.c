@@ -102,7 +102,24 @@ static struct str member_text(const struct json_value *object, const char *name)
     return value ? value->text : STR_NONE;
 }
 
-/* The server's list of problems as check prints it. False when the body is something else. */
+/* A problem that has no place is one of the server, not of the file. */
+static void print_problem(const char *path, const struct json_value *problem)
+{
+    struct str line = member_text(problem, "line"), pointer = member_text(problem, "pointer");
+    struct str severity = member_text(problem, "severity");
+    fprintf(stderr, "%s:", path);
+    if (line.len) {
+        fprintf(stderr, "%.*s:%.*s:", STR_ARG(line), STR_ARG(member_text(problem, "column")));
+    }
+    fprintf(stderr, " %.*s: ", STR_ARG(severity.len ? severity : STR("error")));
+    if (pointer.len) {
+        fprintf(stderr, "%.*s: ", STR_ARG(pointer));
+    }
+    fprintf(stderr, "%.*s\n", STR_ARG(member_text(problem, "text")));
+}
+
+/* The server's list of problems as check prints it. False when the body is something else. The
+ * list is {"problems": {"problems": [...]}}, the inner one as check --json prints it. */
 static bool print_problems(const char *path, struct str body)
 {
     struct arena arena;
@@ -110,14 +127,11 @@ static bool print_problems(const char *path, struct str body)
         return false;
     }
     const struct json_value *root = json_dom_parse(body, &arena, 16, NULL);
-    const struct json_value *problems = json_dom_get(root, STR("problems"));
+    const struct json_value *problems =
+        json_dom_get(json_dom_get(root, STR("problems")), STR("problems"));
     bool known = problems && problems->type == JSON_ARRAY;
     for (uint32_t i = 0; known && i < problems->count; i++) {
-        const struct json_value *problem = &problems->items[i];
-        fprintf(stderr, "%s:%.*s:%.*s: %.*s: %.*s: %.*s\n", path,
-                STR_ARG(member_text(problem, "line")), STR_ARG(member_text(problem, "column")),
-                STR_ARG(member_text(problem, "severity")), STR_ARG(member_text(problem, "pointer")),
-                STR_ARG(member_text(problem, "text")));
+        print_problem(path, &problems->items[i]);
     }
     arena_deinit(&arena);
     return known;
