@@ -5,8 +5,9 @@
 #include "bidder/ctl.h"
 #include "bidder/ctl_http.h"
 
-#define MAX_BODY_BYTES ((size_t)256 << 20)
-#define TIMEOUT_S      30
+#define MAX_BODY_BYTES   ((size_t)256 << 20)
+#define TIMEOUT_S        30
+#define TOKEN_FILE_BYTES ((size_t)1 << 18) /* the reader takes files in large pieces */
 
 /* The token's text without the end of its line. False with a message. */
 static bool read_token(const struct ctl_call *call, struct buf *token)
@@ -37,7 +38,7 @@ enum ctl_exit ctl_admin(const struct ctl_call *call, const char *method, const c
     buf_init(&reply->body, MAX_BODY_BYTES);
     reply->status = 0;
     struct buf token, error;
-    buf_init(&token, 4096);
+    buf_init(&token, TOKEN_FILE_BYTES);
     buf_init(&error, 1024);
     enum ctl_exit result = CTL_USAGE;
     const char *environment = getenv("JOINTCAP_ADMIN");
