@@ -276,6 +276,9 @@ def main():
     print("store   " + "  ".join(
         f"{re.search(chr(34) + '(.*)' + chr(34), name)[1]} {growth:.0f}"
         for name, growth in sorted(grown.items()) if "frequency_events" in name))
+    print("no-bids " + "  ".join(
+        f"{re.search(chr(34) + '(.*)' + chr(34), name)[1]} {growth:.0f}"
+        for name, growth in sorted(grown.items()) if "jointcap_no_bids_total" in name))
     skipped = sum(growth for name, growth in grown.items() if name == "jointcap_uncapped_total")
     print(f"persons asked for {sum(run.asked)}  impressions {sum(run.shown)}  "
           f"decisions without counts {skipped:.0f}")
