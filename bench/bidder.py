@@ -17,6 +17,7 @@ class Started:
     url: str
     metrics_url: str
     ready_s: float
+    bidding_s: float  # until most requests get a bid: budgets are leased in parts, over some time
     catalog_bytes: int
 
 
@@ -26,6 +27,18 @@ def is_ready(admin):
         return True
     except (urllib.error.URLError, OSError):
         return False
+
+
+def wait_for_bids(bench, url, seconds=120):
+    """A trickle of requests of persons nobody else meets, until most get a bid."""
+    until = time.monotonic() + seconds
+    while True:
+        result = bench.load(url, "--rate", 200, "--warmup", 0, "--person-salt", 999, seconds=0.2,
+                            connections=4)
+        if result["outcomes"]["bid"] > result["due"] / 2:
+            return
+        if time.monotonic() > until:
+            raise RuntimeError(f"no bids after {seconds} s: {result['outcomes']}")
 
 
 def start(bench, stack, lines):
@@ -55,5 +68,8 @@ def start(bench, stack, lines):
         servers.wait_for(lambda: is_ready(admin), process.popen, "jointcap", seconds=120)
     except RuntimeError as error:
         raise RuntimeError(f"{error}\n{(folder / 'log').read_text()[-2000:]}") from error
-    return Started(process, redis, f"http://127.0.0.1:{port}/openrtb2/bench", admin + "/metrics",
-                   time.monotonic() - began, catalog.stat().st_size)
+    ready_s = time.monotonic() - began
+    url = f"http://127.0.0.1:{port}/openrtb2/bench"
+    wait_for_bids(bench, url)
+    return Started(process, redis, url, admin + "/metrics", ready_s, time.monotonic() - began,
+                   catalog.stat().st_size)

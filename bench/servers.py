@@ -97,6 +97,18 @@ class Process:
         self.stop()
 
 
+def read_reply(reader):
+    line = reader.readline().rstrip(b"\r\n")
+    kind, rest = line[:1], line[1:]
+    if kind == b":":
+        return int(rest)
+    if kind == b"$":
+        return None if rest == b"-1" else reader.read(int(rest) + 2)[:-2]
+    if kind == b"*":
+        return [read_reply(reader) for _ in range(int(rest))]
+    return rest
+
+
 class Redis(Process):
     """A private redis-server from deploy/redis.conf: unix socket and files in the folder."""
 
@@ -114,27 +126,35 @@ class Redis(Process):
         except OSError:
             return False
 
-    def command(self, *parts):
-        """One command whose reply is one line, or one bulk string."""
+    def call(self, *parts):
+        """One command; the reply as int, bytes, None or a list of them."""
+        parts = [part if isinstance(part, bytes) else str(part).encode() for part in parts]
+        packed = b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts)
         with socket.socket(socket.AF_UNIX) as peer:
-            peer.settimeout(30)
+            peer.settimeout(60)
             peer.connect(str(self.socket))
-            packed = b"".join(b"$%d\r\n%s\r\n" % (len(p.encode()), p.encode()) for p in parts)
             peer.sendall(b"*%d\r\n" % len(parts) + packed)
             with peer.makefile("rb") as reader:
-                line = reader.readline().decode().strip()
-                if line.startswith("$") and line != "$-1":
-                    return reader.read(int(line[1:]) + 2)[:-2].decode()
-                return line[1:]
+                return read_reply(reader)
+
+    def command(self, *parts):
+        """The same for a reply that is one text."""
+        reply = self.call(*parts)
+        return reply.decode() if isinstance(reply, bytes) else str(reply)
 
     def config(self, name):
         """One setting as it is in force."""
-        with socket.socket(socket.AF_UNIX) as peer:
-            peer.connect(str(self.socket))
-            peer.sendall(f"CONFIG GET {name}\r\n".encode())
-            with peer.makefile("rb") as reader:  # *2 $n name $n value
-                rows = [reader.readline().rstrip(b"\r\n").decode() for _ in range(5)]
-        return rows[4]
+        return self.call("CONFIG", "GET", name)[1].decode()
+
+    def keys_like(self, pattern):
+        """(how many keys are like it, mean MEMORY USAGE of up to 2,000 of them)"""
+        count, cursor, sizes = 0, b"0", []
+        while True:
+            cursor, keys = self.call("SCAN", cursor, "MATCH", pattern, "COUNT", 10000)
+            count += len(keys)
+            sizes += [self.call("MEMORY", "USAGE", key) or 0 for key in keys[:20]][:2000 - len(sizes)]
+            if cursor == b"0":
+                return count, sum(sizes) / len(sizes) if sizes else 0
 
     def info(self, section):
         rows = (line.split(":", 1) for line in self.command("INFO", section).splitlines()
@@ -150,7 +170,7 @@ class Redis(Process):
         return found
 
     def keys(self):
-        return int(self.command("DBSIZE"))
+        return self.call("DBSIZE")
 
     def used_bytes(self):
         return int(self.info("memory")["used_memory"])
