@@ -292,10 +292,11 @@ void bidding_destroy(struct bidding **out)
         report_flush(bidding->report);
     }
     report_destroy(&bidding->report);
-    swap_book_destroy(&bidding->swap_book);
     budget_ledger_destroy(&bidding->ledger);
     freq_store_destroy(&bidding->store);
     redis_destroy(&bidding->redis);
+    /* After Redis, whose end calls back what is under way; the others above outlive their calls. */
+    swap_book_destroy(&bidding->swap_book);
     free_exchanges(bidding);
     if (bidding->catalog) {
         catalog_release(&bidding->catalog);

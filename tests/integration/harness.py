@@ -305,7 +305,7 @@ class Case(unittest.TestCase):
             except AssertionError as late:
                 problems.append(str(late))
             text = process.text()
-            if re.search(r"^BUG |ERROR: \w+Sanitizer|runtime error:", text, re.M):
+            if re.search(r"^BUG |(ERROR|WARNING): \w+Sanitizer|runtime error:", text, re.M):
                 problems.append(f"{process.log.name}:\n{text[-6000:]}")
         shutil.rmtree(self.folder, ignore_errors=True)
         if problems:
