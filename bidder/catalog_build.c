@@ -256,16 +256,7 @@ static void build_lookups(struct catalog_reader *reader)
     catalog->brand_by_id = reader->sets[ENTITY_BRAND].by_id;
     catalog->campaign_by_id = reader->sets[ENTITY_CAMPAIGN].by_id;
     catalog->creative_by_id = reader->sets[ENTITY_CREATIVE].by_id;
-    catalog->next_deal = reader_keep(reader, catalog->deal_count, sizeof(uint32_t));
-    uint32_t *last = reader_scrap(reader, catalog->deal_count, sizeof(*last));
-    for (uint32_t i = 0; i < catalog->deal_count && last && catalog->next_deal; i++) {
-        catalog->next_deal[i] = CATALOG_NONE;
-        uint32_t first = str_table_get(&catalog->deal_by_id, catalog->deals[i].id);
-        if (first != i) {
-            catalog->next_deal[last[first]] = i;
-        }
-        last[first] = i;
-    }
+    catalog->next_deal = reader->sets[ENTITY_DEAL].same_id;
     for (uint32_t i = 0; i < catalog->exchange_count; i++) {
         catalog->exchanges[i].ref = cap_ref32(catalog->exchanges[i].id);
     }

@@ -238,17 +238,26 @@ void reader_read_refs(struct catalog_reader *reader, const struct json_value *va
         return;
     }
     uint32_t *items = reader_keep(reader, value->count, sizeof(*items));
+    /* Short lists, nearly all, are searched; long ones get a mark per entity. */
+    bool *marks =
+        value->count > 32 ? reader_scrap(reader, reader->sets[target].count, sizeof(*marks)) : NULL;
     uint32_t count = 0;
     for (uint32_t i = 0; i < value->count && items; i++) {
         uint32_t index = reader_resolve(reader, target, &value->items[i]);
-        bool doubled = false;
-        for (uint32_t j = 0; j < count && index != CATALOG_NONE; j++) {
+        if (index == CATALOG_NONE) {
+            continue;
+        }
+        bool doubled = marks && marks[index];
+        for (uint32_t j = 0; j < count && !marks; j++) {
             doubled = doubled || items[j] == index;
+        }
+        if (marks) {
+            marks[index] = true;
         }
         if (doubled) {
             reader_error(reader, &value->items[i], "%.*s stands twice in this list",
                          STR_ARG(reader_found(reader, &value->items[i])));
-        } else if (index != CATALOG_NONE) {
+        } else {
             items[count++] = index;
         }
     }
@@ -434,9 +443,10 @@ static uint32_t find_field(const struct shape *shape, struct str name)
 static void report_unknown(struct catalog_reader *reader, const struct shape *shape,
                            const struct json_member *member)
 {
+    bool shown = reader->found_count < PROBLEM_LIMIT; /* else a guess would be for nobody */
     uint32_t best = value_guess_limit(member->key.len) + 1;
     const char *guess = NULL;
-    for (uint32_t i = 0; i < shape->field_count; i++) {
+    for (uint32_t i = 0; i < shape->field_count && shown; i++) {
         uint32_t distance =
             best ? value_distance(member->key, str_from(shape->fields[i].name), best - 1) : 1;
         if (distance < best) {

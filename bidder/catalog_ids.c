@@ -231,6 +231,25 @@ static void fill_table(struct catalog_reader *reader, enum entity_kind kind, boo
     }
 }
 
+/* Chains deals of one id, which several exchanges may use. */
+static void chain_deals(struct catalog_reader *reader)
+{
+    struct entity_set *deals = &reader->sets[ENTITY_DEAL];
+    deals->same_id = reader_keep(reader, deals->count, sizeof(*deals->same_id));
+    uint32_t *last = reader_scrap(reader, deals->count, sizeof(*last));
+    for (uint32_t i = 0; i < deals->count && deals->same_id && last; i++) {
+        deals->same_id[i] = CATALOG_NONE;
+        if (!deals->ids[i].ptr) {
+            continue;
+        }
+        uint32_t first = str_table_get(&deals->by_id, deals->ids[i]);
+        if (first != i) {
+            deals->same_id[last[first]] = i;
+        }
+        last[first] = i;
+    }
+}
+
 void reader_collect_ids(struct catalog_reader *reader)
 {
     collect(reader, &shape_root, reader->root, CATALOG_NONE);
@@ -243,6 +262,9 @@ void reader_collect_ids(struct catalog_reader *reader)
         if (!reader->no_memory) {
             fill_table(reader, kind, true);
         }
+    }
+    if (!reader->no_memory) {
+        chain_deals(reader);
     }
     if (!reader->no_memory && reader->sets[ENTITY_AUDIENCE].count) {
         order_audiences(reader);
@@ -289,39 +311,18 @@ static const char *other_kind(const struct catalog_reader *reader, enum entity_k
 /* "exchange/deal", for deal ids that several exchanges use. */
 static uint32_t resolve_scoped_deal(struct catalog_reader *reader, struct str text)
 {
-    struct str rest = text;
-    struct str exchange = str_cut(&rest, '/');
+    struct str id = text;
+    struct str exchange = str_cut(&id, '/');
     const struct entity_set *deals = &reader->sets[ENTITY_DEAL];
-    if (exchange.len == text.len) {
-        return CATALOG_NONE;
-    }
-    for (uint32_t i = 0; i < deals->count; i++) {
-        const struct json_value *of = json_dom_get(deals->sources[i], STR("exchange"));
-        if (deals->ids[i].ptr && str_eq(deals->ids[i], rest) && of && of->type == JSON_STRING &&
-            str_eq(of->text, exchange)) {
-            return i;
+    uint32_t deal = str_table_get(&deals->by_id, id);
+    while (deal != CATALOG_NONE) {
+        const struct json_value *of = json_dom_get(deals->sources[deal], STR("exchange"));
+        if (of && of->type == JSON_STRING && str_eq(of->text, exchange)) {
+            break;
         }
+        deal = deals->same_id[deal];
     }
-    return CATALOG_NONE;
-}
-
-/* True when another exchange has a deal of the same id, with a problem. */
-static bool deal_is_ambiguous(struct catalog_reader *reader, const struct json_value *value,
-                              uint32_t deal)
-{
-    const struct entity_set *deals = &reader->sets[ENTITY_DEAL];
-    if (deals->by_id.used == deals->count) {
-        return false; /* no id stands twice */
-    }
-    for (uint32_t i = deal + 1; i < deals->count; i++) {
-        if (deals->ids[i].ptr && str_eq(deals->ids[i], value->text)) {
-            reader_error(reader, value,
-                         "several exchanges have a deal \"%.*s\": say \"EXCHANGE/%.*s\"",
-                         STR_ARG(value->text), STR_ARG(value->text));
-            return true;
-        }
-    }
-    return false;
+    return deal;
 }
 
 uint32_t reader_resolve(struct catalog_reader *reader, enum entity_kind kind,
@@ -336,7 +337,9 @@ uint32_t reader_resolve(struct catalog_reader *reader, enum entity_kind kind,
     uint32_t index = str_table_get(&reader->sets[kind].by_id, value->text);
     if (kind == ENTITY_DEAL && index == STR_TABLE_NONE) {
         index = resolve_scoped_deal(reader, value->text);
-    } else if (kind == ENTITY_DEAL && deal_is_ambiguous(reader, value, index)) {
+    } else if (kind == ENTITY_DEAL && reader->sets[kind].same_id[index] != CATALOG_NONE) {
+        reader_error(reader, value, "several exchanges have a deal \"%.*s\": say \"EXCHANGE/%.*s\"",
+                     STR_ARG(value->text), STR_ARG(value->text));
         return CATALOG_NONE;
     }
     if (index != STR_TABLE_NONE) {

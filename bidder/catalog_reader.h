@@ -38,8 +38,9 @@ struct entity_set {
     const struct json_value **sources; /* by index: its object in the tree */
     struct str *ids;                   /* snapshot arena; ptr NULL where the id was unusable */
     uint32_t *parents;                 /* a brand's advertiser, a line's campaign */
+    uint32_t *same_id;                 /* deals: the next one of the same id, or CATALOG_NONE */
     uint32_t count, capacity;
-    struct str_table by_id;
+    struct str_table by_id; /* the first of each id */
 };
 
 struct catalog_reader;
