@@ -105,7 +105,7 @@ static void put_notice_url(const struct markup_urls *urls, const char *event, st
     BUF_PUT_LITERAL(out, "/notice/");
     buf_put_str(out, str_from(event));
     buf_put_char(out, '/');
-    markup_put_url(out, token);
+    buf_put_str(out, token); /* base64url: nothing to encode */
 }
 
 void markup_put_client_url(const struct markup_urls *urls, const char *event, struct buf *out)

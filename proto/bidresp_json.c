@@ -10,6 +10,14 @@ static void put_quoted(struct buf *out, struct str text)
     size_t clean = 0, i = 0;
     buf_put_char(out, '"');
     while (i < text.len) {
+        uint64_t word;
+        if (text.len - i >= sizeof(word)) { /* most of it is ASCII: eight bytes at once */
+            memcpy(&word, text.ptr + i, sizeof(word));
+            if (!(word & 0x8080808080808080ull)) {
+                i += sizeof(word);
+                continue;
+            }
+        }
         if ((unsigned char)text.ptr[i] < 0x80) {
             i++;
             continue;

@@ -189,3 +189,30 @@ TEST(hist_keeps_values_within_its_error)
     CHECK_INT(hist_quantile(&hist, 1.0), 1000);
     CHECK_INT(hist_step(UINT64_MAX), HIST_STEPS - 1);
 }
+
+TEST(json_escape_of_every_byte_at_every_place)
+{
+    struct buf buf;
+    buf_init(&buf, 4096);
+    for (unsigned byte = 0; byte < 256; byte++) {
+        for (size_t at = 0; at < 20; at++) {
+            char text[20], want[32];
+            memset(text, 'x', sizeof(text));
+            text[at] = (char)byte;
+            size_t len = 0;
+            for (size_t i = 0; i < sizeof(text); i++) {
+                unsigned char c = (unsigned char)text[i];
+                bool quoted = c == '"' || c == '\\';
+                len += (size_t)snprintf(want + len, sizeof(want) - len,
+                                        c < 0x20 ? "\\u%04x"
+                                        : quoted ? "\\%c"
+                                                 : "%c",
+                                        c);
+            }
+            buf_reset(&buf);
+            buf_put_json_escaped(&buf, (struct str){text, sizeof(text)});
+            CHECK(str_eq(buf_str(&buf), (struct str){want, len}));
+        }
+    }
+    buf_deinit(&buf);
+}
