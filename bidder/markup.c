@@ -71,10 +71,12 @@ void markup_put_html_escaped(struct buf *out, struct str text)
     markup_put_xml_escaped(out, text);
 }
 
+/* Controls and blanks, everything from 0x7f on, and " ' < > \ ` : a bit for each byte. */
 static bool url_needs_encoding(unsigned char c)
 {
-    return c <= 0x20 || c >= 0x7f || c == '"' || c == '\'' || c == '<' || c == '>' || c == '\\' ||
-           c == '`';
+    static const uint64_t encoded[4] = {0x50000085ffffffffull, 0x8000000110000000ull,
+                                        0xffffffffffffffffull, 0xffffffffffffffffull};
+    return encoded[c >> 6] >> (c & 63) & 1;
 }
 
 void markup_put_url(struct buf *out, struct str url)
@@ -105,7 +107,7 @@ static void put_notice_url(const struct markup_urls *urls, const char *event, st
     BUF_PUT_LITERAL(out, "/notice/");
     buf_put_str(out, str_from(event));
     buf_put_char(out, '/');
-    buf_put_str(out, token); /* base64url: nothing to encode */
+    markup_put_url(out, token);
 }
 
 void markup_put_client_url(const struct markup_urls *urls, const char *event, struct buf *out)
