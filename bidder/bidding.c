@@ -11,6 +11,7 @@
 #include "bidder/auction.h"
 #include "bidder/auction_metrics.h"
 #include "bidder/base/bug.h"
+#include "bidder/base/gzip.h"
 #include "bidder/base/log.h"
 #include "bidder/bidding_metrics.h"
 #include "bidder/brand_desk.h"
@@ -27,6 +28,11 @@
 #define TICK_100MS_US   100000
 #define MAX_FLIGHTS     (1u << 18)
 #define MAX_ERROR_BYTES 4096
+
+#define GZIP_LEVEL         1
+#define GZIP_LEAST_BYTES   256
+#define GZIP_SLACK_BYTES   8192
+#define DEFLATED_MAX_BYTES ((size_t)4 << 20)
 
 /* What an exchange needs beside its catalog entry; one per exchange of the current catalog. */
 struct exchange_state {
@@ -55,6 +61,8 @@ struct bidding {
     struct loop_timer tick;
     int64_t refilled_us;
     struct bidding_exported exported;
+    struct gzip *gzip;
+    struct buf inflated, deflated; /* of the request or answer at hand; warm */
 };
 
 /* --- admin ---------------------------------------------------------------------------------- */
@@ -256,7 +264,11 @@ struct bidding *bidding_create(struct worker *worker)
     bidding->owner = (uint32_t)worker->config->machine << 8 | (worker->index + 1);
     bidding->refilled_us = clock_mono_us();
     loop_timer_init(&bidding->tick, &worker->loop, on_tick, bidding);
-    if (!create_stores(bidding, worker->config) || !create_desks(bidding, worker->config)) {
+    buf_init(&bidding->inflated, (size_t)worker->config->max_body_bytes + GZIP_SLACK_BYTES);
+    buf_init(&bidding->deflated, DEFLATED_MAX_BYTES);
+    bidding->gzip = gzip_create(GZIP_LEVEL);
+    if (!bidding->gzip || !create_stores(bidding, worker->config) ||
+        !create_desks(bidding, worker->config)) {
         log_error("the worker cannot be set up: out of memory?");
         bidding_destroy(&bidding);
         return NULL;
@@ -298,6 +310,9 @@ void bidding_destroy(struct bidding **out)
     /* After Redis, whose end calls back what is under way; the others above outlive their calls. */
     swap_book_destroy(&bidding->swap_book);
     free_exchanges(bidding);
+    gzip_destroy(&bidding->gzip);
+    buf_deinit(&bidding->inflated);
+    buf_deinit(&bidding->deflated);
     if (bidding->catalog) {
         catalog_release(&bidding->catalog);
     }
@@ -409,6 +424,23 @@ static bool wire_format_of(struct str content_type, enum wire_format *format)
     return content_type.len == 0;
 }
 
+/* An answer is compressed when the exchange has it in its profile, the request accepts it, and it
+ * is long enough to gain. */
+static void compress_answer(struct bidding *bidding, uint64_t ticket, bool agreed,
+                            struct http_response *response)
+{
+    const struct http_request *http = server_request_of(bidding->worker->server, ticket);
+    if (!agreed || response->body.len < GZIP_LEAST_BYTES || !http ||
+        !http_accepts_gzip(http->fields[HTTP_ACCEPT_ENCODING])) {
+        return;
+    }
+    buf_reset(&bidding->deflated);
+    if (gzip_deflate(bidding->gzip, response->body, &bidding->deflated) == STATUS_OK) {
+        response->content_encoding = STR("gzip");
+        response->body = buf_str(&bidding->deflated);
+    }
+}
+
 static bool on_answer(void *owner, uint64_t ticket, const struct auction_answer *answer)
 {
     struct bidding *bidding = owner;
@@ -419,12 +451,13 @@ static bool on_answer(void *owner, uint64_t ticket, const struct auction_answer 
         const struct exchange_state *state = &bidding->exchanges[exchange];
         headers = (struct str){state->headers, state->headers_len};
     }
-    const struct http_response response = {
+    struct http_response response = {
         .status = answer->status,
         .content_type = answer->content_type,
         .headers = headers,
         .body = answer->body,
     };
+    compress_answer(bidding, ticket, answer->exchange->gzip, &response);
     return server_respond(bidding->worker->server, ticket, &response);
 }
 
@@ -441,6 +474,26 @@ static bool over_rate(struct bidding *bidding, uint32_t exchange)
     return false;
 }
 
+/* Undoes Content-Encoding. 0, or the status to answer with. */
+static int decode_body(struct bidding *bidding, const struct http_request *http, bool agreed,
+                       struct str *body)
+{
+    struct str encoding = http->fields[HTTP_CONTENT_ENCODING];
+    *body = http->body;
+    if (encoding.len == 0 || str_eq_nocase(encoding, STR("identity"))) {
+        return 0;
+    }
+    if (!agreed || !str_eq_nocase(encoding, STR("gzip"))) {
+        return 415;
+    }
+    buf_reset(&bidding->inflated);
+    enum status status =
+        gzip_inflate(bidding->gzip, http->body, (size_t)bidding->worker->config->max_body_bytes,
+                     &bidding->inflated);
+    *body = buf_str(&bidding->inflated);
+    return status == STATUS_OK ? 0 : status == STATUS_LIMIT ? 413 : 400;
+}
+
 void bidding_exchange(struct bidding *bidding, const struct server_request *request, struct str id)
 {
     struct server *server = bidding->worker->server;
@@ -453,8 +506,7 @@ void bidding_exchange(struct bidding *bidding, const struct server_request *requ
     uint32_t exchange = str_table_get(&bidding->catalog->exchange_by_id, id);
     if (exchange == STR_TABLE_NONE) {
         server_respond_status(server, request->ticket, 404);
-    } else if (!wire_format_of(http->fields[HTTP_CONTENT_TYPE], &format) ||
-               http->fields[HTTP_CONTENT_ENCODING].len) {
+    } else if (!wire_format_of(http->fields[HTTP_CONTENT_TYPE], &format)) {
         server_respond_status(server, request->ticket, 415);
     } else if (request->lag_us > bidding->worker->config->shed_lag_us) {
         auction_shed(bidding->auctions, exchange, NO_BID_OVERLOADED, on_answer, bidding,
@@ -463,8 +515,15 @@ void bidding_exchange(struct bidding *bidding, const struct server_request *requ
         auction_shed(bidding->auctions, exchange, NO_BID_RATE_LIMITED, on_answer, bidding,
                      request->ticket);
     } else {
-        auction_start(bidding->auctions, exchange, format, http->body, request->received_us,
-                      on_answer, bidding, request->ticket);
+        struct str body;
+        bool agreed = bidding->catalog->exchanges[exchange].gzip;
+        int refused = decode_body(bidding, http, agreed, &body);
+        if (refused) {
+            server_respond_status(server, request->ticket, refused);
+            return;
+        }
+        auction_start(bidding->auctions, exchange, format, body, request->received_us, on_answer,
+                      bidding, request->ticket);
     }
 }
 

@@ -272,6 +272,15 @@ bool server_respond(struct server *server, uint64_t ticket, const struct http_re
     return sent;
 }
 
+const struct http_request *server_request_of(const struct server *server, uint64_t ticket)
+{
+    uint32_t slot = (uint32_t)ticket;
+    const struct conn *conn = slot < server->high_slot ? &server->conns[slot] : NULL;
+    bool waits =
+        conn && conn->generation == (uint32_t)(ticket >> 32) && conn->state == CONN_HANDLING;
+    return waits ? &conn->reader.request : NULL;
+}
+
 bool server_respond_status(struct server *server, uint64_t ticket, int status)
 {
     return server_respond(server, ticket, &(struct http_response){.status = status});

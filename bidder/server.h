@@ -64,6 +64,8 @@ uint32_t server_open_connections(const struct server *server);
 
 /* Answers a request. The response's views are copied. False: the ticket is void. */
 bool server_respond(struct server *server, uint64_t ticket, const struct http_response *response);
+/* The request a ticket stands for, until it is answered; NULL when nobody waits any more. */
+const struct http_request *server_request_of(const struct server *server, uint64_t ticket);
 /* The usual answer without a body. */
 bool server_respond_status(struct server *server, uint64_t ticket, int status);
 
