@@ -170,7 +170,7 @@ PREFIX ?= /usr/local
 install: all ## Install programs under PREFIX (default /usr/local) and the config under /etc/jointcap
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)/etc/jointcap
 	install -m 755 $(BUILD)/jointcap $(BUILD)/jointcapctl $(BUILD)/jointcap-load $(DESTDIR)$(PREFIX)/bin
-	install -m 644 deploy/catalog.json deploy/jointcap.conf deploy/redis.conf $(DESTDIR)/etc/jointcap
+	install -m 644 deploy/catalog.json deploy/catalog.schema.json deploy/jointcap.conf deploy/redis.conf $(DESTDIR)/etc/jointcap
 
 clean: ## Remove everything built
 	rm -rf build

@@ -7,7 +7,7 @@ import pathlib
 import subprocess
 
 import catalogs
-from harness import CATALOG, JOINTCAPCTL, ROOT, TOKEN, WAIT_SECONDS, Case
+from harness import CATALOG, JOINTCAPCTL, TOKEN, WAIT_SECONDS, Case
 
 
 def ctl(*arguments, env=None, text=None):
@@ -97,12 +97,10 @@ class Running(Case):
         self.assertIn("the catalog in use stays", done.stderr)
         self.assertEqual(ctl("show", admin).stdout, shown.stdout)
 
-        request = ROOT / "tests/data/openrtb/pdb-video.json"
-        if not request.exists():
-            request = pathlib.Path(self.folder, "request.json")
-            request.write_text(json.dumps({
-                "id": "r", "imp": [{"id": "1", "banner": {"w": 300, "h": 250}}], "cur": ["CNY"],
-                "site": {"domain": "site.example"}}))
+        request = pathlib.Path(self.folder, "request.json")
+        request.write_text(json.dumps({
+            "id": "r", "imp": [{"id": "1", "banner": {"w": 300, "h": 250}}], "cur": ["CNY"],
+            "site": {"domain": "site.example"}}))
         told = ctl("explain", request, "--exchange", "x", admin, "--token-file", token)
         self.assertEqual((told.returncode, told.stderr), (0, ""), told)
         for line in ("red-pdb", "red-rtb", "green-native"):
