@@ -10,6 +10,7 @@
 #include "bidder/brand_desk.h"
 #include "bidder/dmp.h"
 #include "bidder/target.h"
+#include "pacing/pacer.h"
 #include "pacing/return_quota.h"
 
 #define ARENA_BLOCK_BYTES (64 * 1024)
@@ -541,9 +542,15 @@ int64_t auction_line_price(struct auction *auction, const struct bidreq_imp *imp
 /* CPD and PDB are paced by their deals; everything else takes part in a share of the requests. */
 bool auction_participates(const struct auction *auction, const struct catalog_line *line)
 {
-    (void)auction;
-    (void)line;
-    return true;
+    struct pacer *pacer = auction->desk->desks.pacer;
+    if (!pacer || !line->budgets.count) {
+        return true;
+    }
+    uint64_t hash = prng_mix(auction->request_hash ^ (uint64_t)line->ref << 32);
+    if (auction->test || !auction->answer) { /* explained only */
+        return pacer_would_participate(pacer, line->budgets.items, line->budgets.count, hash);
+    }
+    return pacer_participates(pacer, line->budgets.items, line->budgets.count, hash);
 }
 
 static bool find_pushes(struct auction *auction, struct decision *decision)

@@ -17,6 +17,7 @@
 #include "bidder/brand_desk.h"
 #include "bidder/dmp.h"
 #include "bidder/event_log.h"
+#include "bidder/event_sum.h"
 #include "bidder/http_text.h"
 #include "bidder/notice_desk.h"
 #include "bidder/report.h"
@@ -24,6 +25,8 @@
 #include "bidder/worker.h"
 #include "frequency/freq_store.h"
 #include "pacing/budget.h"
+#include "pacing/pacer.h"
+#include "pacing/return_quota.h"
 
 #define TICK_100MS_US   100000
 #define MAX_FLIGHTS     (1u << 18)
@@ -47,6 +50,9 @@ struct bidding {
     struct redis *redis;
     struct freq_store *store;
     struct budget_ledger *ledger;
+    struct pacer *pacer;
+    struct return_quota *quota;
+    bool reconciled; /* the ledger was told what former runs spent */
     struct swap_book *swap_book;
     struct event_log *events;
     struct report *report;
@@ -155,9 +161,15 @@ static bool create_stores(struct bidding *bidding, const struct config *config)
                                            .sync_interval_us = TICK_100MS_US};
     bidding->store = freq_store_create(bidding->redis, &store);
     bidding->ledger = budget_ledger_create(bidding->redis, &budgets);
+    const struct return_quota_options returns = {.owner = bidding->owner,
+                                                 .workers = (uint32_t)config->workers};
+    bidding->quota = return_quota_create(bidding->redis, &returns);
+    bidding->pacer =
+        bidding->ledger ? pacer_create(bidding->redis, bidding->ledger, bidding->owner) : NULL;
     bidding->swap_book = swap_book_create(bidding->redis, bidding->owner, clock_wall_us());
     bidding->report = report_create(bidding->redis, catalog_of_now, bidding);
-    return bidding->store && bidding->ledger && bidding->swap_book && bidding->report;
+    return bidding->store && bidding->ledger && bidding->pacer && bidding->quota &&
+           bidding->swap_book && bidding->report;
 }
 
 static enum event_fsync fsync_of(const char *text)
@@ -194,6 +206,8 @@ static bool create_desks(struct bidding *bidding, const struct config *config)
     const struct auction_desks desks = {
         .store = bidding->store,
         .ledger = bidding->ledger,
+        .quota = bidding->quota,
+        .pacer = bidding->pacer,
         .brands = bidding->brands,
         .swaps = bidding->swaps,
         .dmps = bidding->dmps,
@@ -243,6 +257,8 @@ static void on_tick(void *context)
     }
     budget_ledger_stop(bidding->ledger, bidding->events && !event_log_ok(bidding->events));
     budget_tick(bidding->ledger, now_us, wall_us / SECOND_US);
+    return_quota_tick(bidding->quota, now_us, wall_us / SECOND_US);
+    pacer_tick(bidding->pacer, now_us, wall_us / SECOND_US);
     swap_tick(bidding->swap_book, now_us, wall_us / SECOND_US);
     notice_tick(bidding->notices, now_us, wall_us);
     report_tick(bidding->report, now_us);
@@ -304,6 +320,8 @@ void bidding_destroy(struct bidding **out)
         report_flush(bidding->report);
     }
     report_destroy(&bidding->report);
+    pacer_destroy(&bidding->pacer);
+    return_quota_destroy(&bidding->quota);
     budget_ledger_destroy(&bidding->ledger);
     freq_store_destroy(&bidding->store);
     redis_destroy(&bidding->redis);
@@ -349,6 +367,90 @@ static bool configure_budgets(struct bidding *bidding, const struct catalog *cat
     return configured;
 }
 
+static bool configure_pacer(struct bidding *bidding, const struct catalog *catalog)
+{
+    _Static_assert((int)PACING_EVEN == PLAN_EVEN && (int)PACING_AHEAD == PLAN_AHEAD &&
+                       (int)PACING_ASAP == PLAN_ASAP && (int)PACING_HOURLY == PLAN_HOURLY,
+                   "one order of modes");
+    struct pacer_plan *plans = calloc(catalog->budget_count + 1, sizeof(*plans));
+    if (!plans) {
+        return false;
+    }
+    for (uint32_t i = 0; i < catalog->budget_count; i++) {
+        const struct catalog_budget *budget = &catalog->budgets[i];
+        plans[i] = (struct pacer_plan){.ref = budget->ref,
+                                       .name = budget->name,
+                                       .budget = {.mode = (enum plan_mode)budget->pacing,
+                                                  .total = budget->total,
+                                                  .daily = budget->daily,
+                                                  .start_s = budget->start_s,
+                                                  .end_s = budget->end_s}};
+        memcpy(plans[i].budget.hourly_share, budget->hourly_share,
+               sizeof(plans[i].budget.hourly_share));
+    }
+    bool configured =
+        pacer_configure(bidding->pacer, plans, catalog->budget_count, &catalog->tz) == STATUS_OK;
+    free(plans);
+    return configured;
+}
+
+/* The names of deals for the quota: "exchange/deal". */
+static bool configure_quota(struct bidding *bidding, const struct catalog *catalog, int64_t now_s)
+{
+    struct return_deal_plan *plans = calloc(catalog->deal_count + 1, sizeof(*plans));
+    struct buf names;
+    buf_init(&names, (size_t)64 << 20);
+    bool good = plans != NULL;
+    for (uint32_t i = 0; good && i < catalog->deal_count; i++) {
+        const struct catalog_deal *deal = &catalog->deals[i];
+        size_t before = names.len;
+        buf_put_str(&names, catalog->exchanges[deal->exchange].id);
+        buf_put_char(&names, '/');
+        buf_put_str(&names, deal->id);
+        plans[i] = (struct return_deal_plan){
+            .name = {.len = names.len - before},
+            .push_ratio_micros = deal->buying == BUYING_PDB ? deal->push_ratio_micros : 0,
+            .impressions_per_day = deal->impressions_per_day};
+    }
+    const char *at = names.data; /* the buffer does not move any more */
+    for (uint32_t i = 0; good && i < catalog->deal_count; i++) {
+        plans[i].name.ptr = at;
+        at += plans[i].name.len;
+    }
+    good = good && !buf_failed(&names) &&
+           return_quota_configure(bidding->quota, plans, catalog->deal_count, &catalog->tz,
+                                  now_s) == STATUS_OK;
+    buf_deinit(&names);
+    free(plans);
+    return good;
+}
+
+static void on_former_sum(void *context, const struct event_sum *sum)
+{
+    struct bidding *bidding = context;
+    budget_reconcile(bidding->ledger, sum->ref, (int32_t)sum->date, sum->used);
+}
+
+/* What former runs of this worker spent without telling Redis, and what they only held. Without
+ * event logs nobody knows: what they held stays spent. */
+static void reconcile(struct bidding *bidding)
+{
+    const struct config *config = bidding->worker->config;
+    struct event_sums *sums = bidding->events ? event_sums_create() : NULL;
+    bidding->reconciled = true;
+    if (!sums) {
+        return;
+    }
+    if (event_sums_add_folder(sums, config->event_log, bidding->owner) == STATUS_OK) {
+        event_sums_each(sums, on_former_sum, bidding);
+        budget_reconcile_rest(bidding->ledger);
+    } else {
+        log_warn("%s: event logs could not be read; leases of former runs stay spent",
+                 config->event_log);
+    }
+    event_sums_destroy(&sums);
+}
+
 static bool make_headers(struct exchange_state *state, const struct catalog_exchange *exchange)
 {
     struct buf lines;
@@ -384,11 +486,15 @@ void bidding_set_catalog(struct bidding *bidding, struct catalog *catalog)
     struct catalog *old = bidding->catalog;
     /* Half of a catalog must not be served: without memory the worker ends and is restarted. */
     BUG_ON(!configure_exchanges(bidding, catalog) || !configure_budgets(bidding, catalog, now_s) ||
+           !configure_pacer(bidding, catalog) || !configure_quota(bidding, catalog, now_s) ||
            !brand_desk_configure(bidding->brands, catalog) ||
            !swap_desk_configure(bidding->swaps, catalog, now_s) ||
            !dmp_desk_configure(bidding->dmps, catalog));
     bidding->catalog = catalog;
     auction_desk_set_catalog(bidding->auctions, catalog);
+    if (!bidding->reconciled) {
+        reconcile(bidding);
+    }
     if (old) {
         catalog_release(&old);
     }

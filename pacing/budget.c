@@ -195,6 +195,11 @@ void budget_reconcile(struct budget_ledger *ledger, uint32_t ref, int32_t date, 
     budget_core_reconcile(ledger->core, ref, date, used);
 }
 
+void budget_reconcile_rest(struct budget_ledger *ledger)
+{
+    budget_core_reconcile_rest(ledger->core);
+}
+
 void budget_ledger_stop(struct budget_ledger *ledger, bool stopped)
 {
     budget_core_stop(ledger->core, stopped);

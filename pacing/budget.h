@@ -115,6 +115,8 @@ const struct budget_stats *budget_stats(const struct budget_ledger *ledger);
  * total) in its former lives. Until told, what those lives held counts as spent. Call before
  * notices are served; afterwards the rest of the old lease is freed win_timeout later. */
 void budget_reconcile(struct budget_ledger *ledger, uint32_t ref, int32_t date, int64_t used);
+/* Of every other account open or known now, the logs say nothing: it was not spent from. */
+void budget_reconcile_rest(struct budget_ledger *ledger);
 /* true: records cannot be written, so nothing is committed (BUDGET_BUSY) until false. */
 void budget_ledger_stop(struct budget_ledger *ledger, bool stopped);
 /* Before the process ends: nothing is committed any more, free leases go back with the next ticks;

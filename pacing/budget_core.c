@@ -347,6 +347,18 @@ void budget_core_reconcile(struct budget_core *core, uint32_t ref, int32_t date,
     budget_core_activate(core, account);
 }
 
+void budget_core_reconcile_rest(struct budget_core *core)
+{
+    for (uint32_t i = 0; i < core->account_count; i++) {
+        struct budget_account *account = &core->accounts[i];
+        if (account->key.kind && !account->has_log) {
+            account->has_log = true; /* logged_used 0: nothing untold */
+            budget_core_apply_log(account);
+            budget_core_activate(core, account);
+        }
+    }
+}
+
 void budget_core_stop(struct budget_core *core, bool stopped)
 {
     core->stopped = stopped || core->draining;

@@ -102,6 +102,8 @@ void budget_core_on_disconnect(struct budget_core *core);
 /* What the event log says this owner ever used of an account in former lives; ends the account's
  * wait for it. To be called before notices of this life are applied. */
 void budget_core_reconcile(struct budget_core *core, uint32_t ref, int32_t date, int64_t used);
+/* The same for all other accounts: the log does not know them. */
+void budget_core_reconcile_rest(struct budget_core *core);
 /* No further commitments while true: records cannot be written. */
 void budget_core_stop(struct budget_core *core, bool stopped);
 /* For ever: nothing is committed, all that is free goes back. */

@@ -17,6 +17,7 @@
 #define LEAD_MS     25000
 #define KEY_TTL_S   (60 * 86400)
 #define MAX_CALLS   128
+#define PROBES      32 /* requests let through before anything is known: they teach the cost */
 #define STATE_BYTES 16384
 
 struct paced {
@@ -195,7 +196,9 @@ bool pacer_would_participate(const struct pacer *pacer, const uint32_t *budgets,
     bool in = true;
     for (uint32_t i = 0; i < count; i++) {
         BUG_ON(budgets[i] >= pacer->count);
-        in &= throttle_participates(pacer->budgets[budgets[i]].p, hash);
+        const struct paced *paced = &pacer->budgets[budgets[i]];
+        bool probe = paced->eligible < PROBES && !paced->state.date;
+        in &= probe || throttle_participates(paced->p, hash);
     }
     return in;
 }

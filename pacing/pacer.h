@@ -40,7 +40,9 @@ enum status pacer_configure(struct pacer *pacer, const struct pacer_plan *plans,
                             const struct tz *tz) MUST_USE;
 
 /* A line's request: may it take part, by all of the line's budgets? hash: of request id and line,
- * uniform. Counts the request as eligible. For lines that are throttled only (not PDB, CPD). */
+ * uniform. Counts the request as eligible. As long as nothing was published of a budget, its first
+ * few requests take part whatever p: they show what a request costs, and a quiet line is not mute.
+ * For lines that are throttled only (not PDB, CPD). */
 bool pacer_participates(struct pacer *pacer, const uint32_t *budgets, uint32_t count,
                         uint64_t hash);
 /* The same, without counting: for explanations. */
