@@ -28,9 +28,11 @@
 #include "pacing/pacer.h"
 #include "pacing/return_quota.h"
 
-#define TICK_100MS_US   100000
-#define MAX_FLIGHTS     (1u << 18)
-#define MAX_ERROR_BYTES 4096
+#define TICK_100MS_US     100000
+#define MAX_FLIGHTS       (1u << 18)
+#define SETTLE_UP_US      1000000
+#define SETTLE_UP_TICK_US 5000
+#define MAX_ERROR_BYTES   4096
 
 #define GZIP_LEVEL         1
 #define GZIP_LEAST_BYTES   256
@@ -303,12 +305,29 @@ static void free_exchanges(struct bidding *bidding)
     bidding->exchange_count = 0;
 }
 
+/* Before the end: notices that still wait are applied, leases go back to Redis and what was spent
+ * is told. What does not get through in time is put right from the event log by the next life. */
+static void settle_up(struct bidding *bidding)
+{
+    if (!bidding->catalog || !bidding->notices || !redis_is_up(bidding->redis)) {
+        return;
+    }
+    int64_t end_us = clock_mono_us() + SETTLE_UP_US;
+    budget_ledger_drain(bidding->ledger);
+    while (redis_is_up(bidding->redis) && clock_mono_us() < end_us &&
+           (notice_desk_pending(bidding->notices) || !budget_ledger_is_drained(bidding->ledger))) {
+        loop_timer_start(&bidding->tick, SETTLE_UP_TICK_US);
+        loop_turn(&bidding->worker->loop, true);
+    }
+}
+
 void bidding_destroy(struct bidding **out)
 {
     struct bidding *bidding = *out;
     if (!bidding) {
         return;
     }
+    settle_up(bidding);
     loop_timer_stop(&bidding->tick);
     notice_desk_destroy(&bidding->notices);
     auction_desk_destroy(&bidding->auctions);

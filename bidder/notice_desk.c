@@ -185,14 +185,14 @@ struct report_row notice_row(const struct notice_token *token)
                                .brand_ref = token->brand_ref};
 }
 
-void notice_price_op(struct notice_op *op, struct str raw)
+enum notice_price_kind notice_price_op(struct notice_op *op, struct str raw)
 {
     const struct notice_token *token = &op->token;
     const struct catalog *catalog = notice_catalog(op->desk);
     struct notice_price_rule rule = {.unit_micros = 1000000};
     for (uint32_t i = 0; i < catalog->exchange_count; i++) {
         const struct catalog_exchange *exchange = &catalog->exchanges[i];
-        if (cap_ref32(exchange->id) == token->exchange_ref) {
+        if (exchange->ref == token->exchange_ref) {
             rule = (struct notice_price_rule){
                 .unit_micros = exchange->price_unit_micros,
                 .google = exchange->price_encoding == PRICE_GOOGLE,
@@ -203,8 +203,8 @@ void notice_price_op(struct notice_op *op, struct str raw)
         }
     }
     enum notice_price_kind kind = notice_price(raw, &rule, token->price_micros, &op->price_micros);
-    metric_add(&notice_metrics, NOTICE_PRICES, kind, 1);
     op->cost_micros = notice_cost(token->cost_micros, token->price_micros, op->price_micros);
+    return kind;
 }
 
 void notice_event_fill(const struct notice_op *op, enum event_kind kind, struct event_record *event)
@@ -293,7 +293,10 @@ static bool accept(struct notice_desk *desk, const struct notice *notice,
         }
         return false;
     }
-    notice_price_op(op, notice->price);
+    enum notice_price_kind kind = notice_price_op(op, notice->price);
+    if (billing) {
+        metric_add(&notice_metrics, NOTICE_PRICES, kind, 1);
+    }
     record(op, notice);
     if ((billing || notice->event == NOTICE_IMPRESSION) && token->ticket.key_count) {
         freq_confirm(desk->deps.store, &token->ticket, notice_catalog(desk)->book.retention_s);

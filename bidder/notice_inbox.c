@@ -16,7 +16,7 @@
 #define SIGN_US       2000000
 #define GONE_S        30
 #define INBOX_TTL_S   86400
-#define OWNERS_OLD_US 10000000 /* who is alive is not known any more: forward all the same */
+#define OWNERS_OLD_US 10000000 /* then it is not known any more who is alive */
 #define KEY_BYTES     32
 
 static struct str inbox_key(uint32_t owner, char key[KEY_BYTES])
@@ -36,15 +36,20 @@ static bool knows_owners(const struct notice_desk *desk)
     return desk->owners_us && desk->mono_us - desk->owners_us <= OWNERS_OLD_US;
 }
 
+static const struct notice_owner *find_owner(const struct notice_desk *desk, uint32_t owner)
+{
+    struct notice_owner key = {.owner = owner};
+    return knows_owners(desk) && desk->owner_count
+               ? bsearch(&key, desk->owners, desk->owner_count, sizeof(key), by_owner)
+               : NULL;
+}
+
+/* Booking a living worker's commitment a second time would be wrong, waiting is not: only who is
+ * known to have been silent for long counts as gone. */
 bool notice_owner_alive(const struct notice_desk *desk, uint32_t owner)
 {
-    if (!knows_owners(desk)) {
-        return true;
-    }
-    struct notice_owner key = {.owner = owner};
-    const struct notice_owner *found =
-        bsearch(&key, desk->owners, desk->owner_count, sizeof(key), by_owner);
-    return found && desk->now_us / 1000000 - found->seen_s <= GONE_S;
+    const struct notice_owner *found = find_owner(desk, owner);
+    return !found || desk->now_us / 1000000 - found->seen_s <= GONE_S;
 }
 
 /* --- out -------------------------------------------------------------------------------------- */
@@ -91,7 +96,7 @@ void notice_forward(struct notice_op *op)
         notice_op_start(op);
         return;
     }
-    if (!knows_owners(op->desk)) {
+    if (!find_owner(op->desk, owner)) {
         enter_owner(op->desk, owner);
     }
     redis_begin(redis, 3);
@@ -138,7 +143,7 @@ static void take(struct notice_desk *desk, struct str text)
         METRIC_INC(notice_metrics, NOTICE_LOST);
         return;
     }
-    notice_price_op(op, notice.price);
+    (void)notice_price_op(op, notice.price);
     op->step = notice.event == NOTICE_LOSS ? NOTICE_STEP_LOSS : NOTICE_STEP_BILL;
     notice_op_start(op);
 }

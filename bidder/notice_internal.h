@@ -84,7 +84,7 @@ struct report_row notice_row(const struct notice_token *token);
 void notice_event_fill(const struct notice_op *op, enum event_kind kind,
                        struct event_record *event);
 /* Prices the notice: fills price and cost. */
-void notice_price_op(struct notice_op *op, struct str raw);
+enum notice_price_kind notice_price_op(struct notice_op *op, struct str raw);
 
 /* Every command with a callback is sent and every callback begins through these. False: the desk
  * was destroyed meanwhile, and may be gone. */

@@ -304,7 +304,7 @@ static bool send_names(struct report *report, const struct report_cell *cell)
     struct str exchange = STR_NONE, deal = STR_NONE, brand = STR_NONE;
     for (uint32_t i = 0; i < catalog->exchange_count && !exchange.len; i++) {
         struct str id = catalog->exchanges[i].id;
-        exchange = cap_ref32(id) == row->exchange_ref ? id : STR_NONE;
+        exchange = catalog->exchanges[i].ref == row->exchange_ref ? id : STR_NONE;
     }
     for (uint32_t i = 0; row->deal_ref && i < catalog->deal_count && !deal.len; i++) {
         struct str id = catalog->deals[i].id;

@@ -112,6 +112,11 @@ static struct catalog world = {.generation = 1,
                                .brand_count = 1,
                                .book = {.retention_s = 86400}};
 
+__attribute__((constructor)) static void name_exchange(void)
+{
+    exchanges[0].ref = cap_ref32(exchanges[0].id);
+}
+
 static const struct catalog *current(void *context)
 {
     (void)context;
@@ -515,10 +520,35 @@ TEST(a_dead_workers_notices_are_adopted)
     CHECK_INT(ledgers[0].released, 0); /* not its commitment; that one times out */
     CHECK_INT(stores[0].released, 1);
     CHECK_INT(fake_redis_number("desks", "2"), 0);
-    say(0, NOTICE_BILL, &after, "price=30", NULL); /* nobody to forward it to any more */
+    say(0, NOTICE_BILL, &after, "price=30", NULL); /* perhaps a new worker: it gets its time */
     tick(100000);
+    CHECK_INT(ledgers[0].booked, 1);
+    CHECK_INT(fake_redis_count("inbox:2"), 1);
+    for (int i = 0; i < 20; i++) {
+        tick(2000000);
+    }
     CHECK_INT(ledgers[0].booked, 2);
     CHECK_INT(ledgers[0].spent, 2 * COST);
+    teardown();
+}
+
+TEST(a_worker_that_has_just_started_is_not_taken_for_dead)
+{
+    setup();
+    struct notice_token token = token_of(2, 1);
+    struct fake_entry *sign = fake_find("desks", "2");
+    fake_remove(sign); /* not heard of yet */
+    for (int i = 0; i < 2; i++) {
+        mono_us += 2000000;
+        notice_tick(desks[0], mono_us, NOW_US + mono_us);
+        fake_redis_deliver_all();
+    }
+    say(0, NOTICE_BILL, &token, "price=30", NULL);
+    fake_redis_deliver_all();
+    CHECK_INT(ledgers[0].booked, 0);
+    tick(100000);
+    tick(100000);
+    CHECK_INT(ledgers[1].settled, 1);
     teardown();
 }
 
@@ -560,8 +590,9 @@ TEST(lines_without_budget_or_gone)
     tick(100000);
     CHECK_INT(ledgers[0].settled, 0);
     CHECK_INT(column("spend"), COST);
-    token = token_of(9, 2); /* an owner nobody has seen */
+    token = token_of(1, 2);
     token.line_ref = 0xffff;
+    ledgers[0].answer = BUDGET_UNKNOWN;
     say(0, NOTICE_BILL, &token, "", NULL);
     tick(100000);
     CHECK_INT(ledgers[0].booked, 0);
