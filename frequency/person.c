@@ -442,3 +442,15 @@ const char *person_absence_name(enum person_absence absence)
                                                             "no_consent"};
     return (unsigned)absence < PERSON_ABSENCE_COUNT ? names[absence] : "?";
 }
+
+bool person_split_typed(struct str text, struct str *type, struct str *id)
+{
+    struct str rest = text;
+    str_cut(&rest, ':');
+    if (str_starts(text, STR("eid:"))) {
+        str_cut(&rest, ':');
+    }
+    *id = rest;
+    *type = (struct str){text.ptr, rest.len ? (size_t)(rest.ptr - text.ptr) - 1 : text.len};
+    return type->len > 0 && rest.len > 0;
+}

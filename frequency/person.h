@@ -80,3 +80,7 @@ bool person_key_of(const struct crypto_key *secret, struct str type, struct str 
 /* The same id as the name of a household: another record, for an OTT device may be both. */
 bool person_household_key_of(const struct crypto_key *secret, struct str type, struct str id,
                              struct person_key *key);
+
+/* "ifa:38400000-8cf0" -> type and id, views into text; "eid:source.com:id" has a type with a colon.
+ * False when there is no type or no id. */
+bool person_split_typed(struct str text, struct str *type, struct str *id);

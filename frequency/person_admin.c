@@ -366,7 +366,8 @@ enum status person_admin_consent(struct redis_sync *sync, const struct person_ke
         }
         for (uint32_t p = 0; p < pairs.count && status == STATUS_OK; p++) {
             struct str field = view(pairs.items[p].field, pairs.items[p].field_len);
-            if (field.ptr[0] == 's' && !hash_del(sync, error, &group.keys[i], 'p', field)) {
+            bool learnt = field.ptr[0] == 's' || field.ptr[0] == 'd';
+            if (learnt && !hash_del(sync, error, &group.keys[i], 'p', field)) {
                 status = STATUS_IO;
             }
         }
@@ -456,6 +457,12 @@ static void describe_profile(const struct redis_value *profile, int64_t now_s, c
         } else if (kind == 'x' && field.len == 5) {
             buf_printf(out, "  muted ");
             put_ref(out, names, "muted", ref_of(field.ptr + 1));
+            buf_printf(out, "\n");
+        } else if (kind == 'd' && field.len == FREQ_ANSWER_FIELD_BYTES &&
+                   value.len == FREQ_ANSWER_VALUE_BYTES) {
+            buf_printf(out, "  a DMP's answer: %s audience #%08x until ",
+                       value.ptr[0] ? "in" : "not in", ref_of(field.ptr + 5));
+            put_time(out, tz, (int64_t)ref_of(value.ptr + 1));
             buf_printf(out, "\n");
         } else if (kind != 'l') {
             buf_printf(out, "  a field that is not ours (%zu bytes)\n", field.len);

@@ -85,3 +85,12 @@ void redis_sync_close(struct redis_sync **sync);
 /* argv/lens as one command; the value lives until the next call. NULL: connection lost. */
 const struct redis_value *redis_sync_command(struct redis_sync *sync, uint32_t argc,
                                              const struct str *argv);
+
+/* Many commands in few round trips: queue them, then flush. Every queued command gets its reply, in
+ * the order of queueing on each node; values live during the callback only. The callback must not
+ * use sync. */
+typedef void redis_sync_fn(void *owner, uint32_t index, const struct redis_value *value);
+/* False: too much is queued (flush first) or memory is out. */
+bool redis_sync_queue(struct redis_sync *sync, uint32_t argc, const struct str *argv);
+/* Empties the queue. False: a connection was lost, some commands may have no reply. */
+bool redis_sync_flush(struct redis_sync *sync, redis_sync_fn *each, void *owner) MUST_USE;

@@ -4,6 +4,7 @@
 
 #include "bidder/base/redis_reply.h"
 
+#include "bidder/base/bug.h"
 #include "bidder/base/redis_private.h"
 
 #include <errno.h>
@@ -20,8 +21,18 @@ struct sync_node {
     struct redis_reply_reader reader;
 };
 
+/* A queued command: its bytes in queue, and who it goes to. */
+struct sync_queued {
+    size_t start, end;
+    uint8_t node;
+};
+#define MAX_QUEUED 4096
+
 struct redis_sync {
     struct timeval timeout;
+    struct buf queue;           /* bytes of queued commands */
+    struct sync_queued *queued; /* owned; MAX_QUEUED, made when first needed */
+    uint32_t queued_count;
     struct buf command;
     bool cluster;
     struct sync_node nodes[REDIS_MAX_NODES];
@@ -88,6 +99,7 @@ struct redis_sync *redis_sync_connect(const char *address, int64_t timeout_us, s
     }
     sync->timeout = (struct timeval){timeout_us / 1000000, timeout_us % 1000000};
     buf_init(&sync->command, COMMAND_LIMIT);
+    buf_init(&sync->queue, COMMAND_LIMIT);
     if (str_starts(text, unix_prefix)) {
         node_open(sync, (struct str){text.ptr + 5, text.len - 5}, 0, error);
     } else {
@@ -122,6 +134,8 @@ void redis_sync_close(struct redis_sync **sync_at)
         free(sync->nodes[i].host);
     }
     buf_deinit(&sync->command);
+    buf_deinit(&sync->queue);
+    free(sync->queued);
     free(sync);
     *sync_at = NULL;
 }
@@ -195,31 +209,147 @@ static struct sync_node *redirected(struct redis_sync *sync, const struct sync_n
     return to;
 }
 
-const struct redis_value *redis_sync_command(struct redis_sync *sync, uint32_t argc,
-                                             const struct str *argv)
+static struct sync_node *node_of(struct redis_sync *sync, uint32_t argc, const struct str *argv)
 {
-    buf_reset(&sync->command);
-    redis_command_begin(&sync->command, argc);
-    for (uint32_t i = 0; i < argc; i++) {
-        redis_command_arg(&sync->command, argv[i]);
+    if (!sync->cluster || argc < 2) {
+        return &sync->nodes[0];
     }
-    if (buf_failed(&sync->command)) {
-        return NULL;
-    }
-    struct sync_node *node = &sync->nodes[0];
-    if (sync->cluster && argc > 1) { /* every command we use has its key second */
-        node = &sync->nodes[sync->slot_nodes[redis_cluster_slot(argv[1])]];
-    }
-    bool asking = false;
+    /* Commands we use have their key second, scripts behind the number of keys. */
+    bool script = argc > 3 && str_starts(argv[0], STR("EVAL"));
+    return &sync->nodes[sync->slot_nodes[redis_cluster_slot(argv[script ? 3 : 1])]];
+}
+
+/* Sends a command's bytes until a node answers something else than "elsewhere". */
+static const struct redis_value *ask_around(struct redis_sync *sync, struct sync_node *node,
+                                            bool asking, struct str command)
+{
     for (int redirects = 0;; redirects++) {
         if (asking && !ask(sync, node, STR("*1\r\n$6\r\nASKING\r\n"))) {
             return NULL;
         }
-        const struct redis_value *value = ask(sync, node, buf_str(&sync->command));
+        const struct redis_value *value = ask(sync, node, command);
         struct sync_node *next = value ? redirected(sync, node, value, &asking) : NULL;
         if (!next || redirects == MAX_REDIRECTS) {
             return value;
         }
         node = next;
     }
+}
+
+const struct redis_value *redis_sync_command(struct redis_sync *sync, uint32_t argc,
+                                             const struct str *argv)
+{
+    BUG_ON(sync->queued_count);
+    buf_reset(&sync->command);
+    redis_command_begin(&sync->command, argc);
+    for (uint32_t i = 0; i < argc; i++) {
+        redis_command_arg(&sync->command, argv[i]);
+    }
+    return buf_failed(&sync->command)
+               ? NULL
+               : ask_around(sync, node_of(sync, argc, argv), false, buf_str(&sync->command));
+}
+
+/* --- pipelines ------------------------------------------------------------------------------ */
+
+bool redis_sync_queue(struct redis_sync *sync, uint32_t argc, const struct str *argv)
+{
+    if (!sync->queued) {
+        sync->queued = calloc(MAX_QUEUED, sizeof(*sync->queued));
+    }
+    if (!sync->queued || sync->queued_count == MAX_QUEUED) {
+        return false;
+    }
+    size_t start = sync->queue.len;
+    redis_command_begin(&sync->queue, argc);
+    for (uint32_t i = 0; i < argc; i++) {
+        redis_command_arg(&sync->queue, argv[i]);
+    }
+    if (buf_failed(&sync->queue)) {
+        sync->queue.len = start;
+        sync->queue.failed = false;
+        return false;
+    }
+    struct sync_node *node = node_of(sync, argc, argv);
+    sync->queued[sync->queued_count++] = (struct sync_queued){
+        .start = start, .end = sync->queue.len, .node = (uint8_t)(node - sync->nodes)};
+    return true;
+}
+
+static struct str queued_bytes(const struct redis_sync *sync, uint32_t i)
+{
+    const struct sync_queued *queued = &sync->queued[i];
+    return (struct str){sync->queue.data + queued->start, queued->end - queued->start};
+}
+
+/* Everything for one node, one behind the other. */
+static bool send_queue(struct redis_sync *sync, uint32_t node)
+{
+    if (!sync->cluster) {
+        return send_all(&sync->nodes[0], buf_str(&sync->queue));
+    }
+    bool sent = true;
+    for (uint32_t i = 0; sent && i < sync->queued_count; i++) {
+        sent = sync->queued[i].node != node || send_all(&sync->nodes[node], queued_bytes(sync, i));
+    }
+    return sent;
+}
+
+static void answered_done(struct redis_sync *sync)
+{
+    if (sync->answered) {
+        redis_reply_done(&sync->answered->reader);
+        sync->answered = NULL;
+    }
+}
+
+/* The replies of one node; those that were sent to the wrong node are marked to be asked again
+ * (asking again here would mix its reply among the others). */
+static bool take_replies(struct redis_sync *sync, uint32_t node, redis_sync_fn *each, void *owner,
+                         uint8_t *elsewhere)
+{
+    for (uint32_t i = 0; i < sync->queued_count; i++) {
+        if (sync->queued[i].node != node) {
+            continue;
+        }
+        const struct redis_value *value = receive(sync, &sync->nodes[node]);
+        bool asking;
+        if (!value) {
+            return false;
+        }
+        if (redirected(sync, &sync->nodes[node], value, &asking)) {
+            elsewhere[i / 8] = (uint8_t)(elsewhere[i / 8] | 1u << i % 8);
+        } else {
+            each(owner, i, value);
+        }
+        answered_done(sync);
+    }
+    return true;
+}
+
+bool redis_sync_flush(struct redis_sync *sync, redis_sync_fn *each, void *owner)
+{
+    uint8_t elsewhere[MAX_QUEUED / 8] = {0};
+    bool good = true;
+    uint32_t nodes = sync->node_count; /* those opened on the way got nothing */
+    answered_done(sync);
+    for (uint32_t n = 0; n < nodes; n++) {
+        good = send_queue(sync, n) && good;
+    }
+    for (uint32_t n = 0; n < nodes; n++) {
+        good = take_replies(sync, n, each, owner, elsewhere) && good;
+    }
+    for (uint32_t i = 0; i < sync->queued_count && good; i++) {
+        if (elsewhere[i / 8] >> i % 8 & 1) { /* the node says where; an ASK is answered there */
+            struct sync_node *node = &sync->nodes[sync->queued[i].node];
+            const struct redis_value *value = ask_around(sync, node, false, queued_bytes(sync, i));
+            good = value != NULL;
+            if (good) {
+                each(owner, i, value);
+            }
+        }
+    }
+    buf_reset(&sync->queue);
+    sync->queued_count = 0;
+    return good;
 }
