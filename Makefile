@@ -121,7 +121,7 @@ $(BUILD)/%.o: %.c | $(PROTO_GEN:.c=.h)
 # --- testing --------------------------------------------------------------------------------
 
 test: deps ## Install, build and run every test; ends with "N passed, N failed"
-	+@$(MAKE) --no-print-directory build-all unit-binaries fuzz-build
+	+@$(MAKE) --no-print-directory build-all
 	+@$(MAKE) --no-print-directory VARIANT=asan build-all unit-binaries fuzz-build
 	@python3 tests/run.py all
 
