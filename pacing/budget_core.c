@@ -34,7 +34,9 @@ struct budget_core *budget_core_create(const struct budget_core_options *options
     }
     /* Names of flights start anywhere, so that a notice for a former life hardly meets a flight
      * of this one. */
-    core->head = core->tail = (uint32_t)prng_mix((uint64_t)options->life ^ options->owner);
+    core->head = (uint32_t)prng_mix((uint64_t)options->life ^ options->owner);
+    core->head += core->head == 0;
+    core->tail = core->head;
     return core;
 }
 

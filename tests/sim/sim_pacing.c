@@ -39,7 +39,9 @@ struct scenario {
     double traffic;     /* of the expected */
     double shape_error; /* every hour off by up to this */
     int burst_at_s, outage_at_s;
-    double limit_deviation;
+    int late_percent; /* of the wins, told behind the timeout: spend without commitment */
+    int kill_at_s;    /* a worker with a quarter of what is in flight is away for two minutes */
+    double limit_deviation, limit_overspend;
 };
 static const struct scenario scenarios[] = {
     {.name = "as planned", .traffic = 1, .limit_deviation = 0.015},
@@ -48,6 +50,12 @@ static const struct scenario scenarios[] = {
     {.name = "hour shape off 30%", .traffic = 1, .shape_error = 0.3, .limit_deviation = 0.015},
     {.name = "burst x6, 15 min", .traffic = 1, .burst_at_s = 10 * 3600, .limit_deviation = 0.03},
     {.name = "outage 1 h", .traffic = 1, .outage_at_s = 19 * 3600, .limit_deviation = 0.06},
+    {.name = "5% late, one killed",
+     .traffic = 1,
+     .late_percent = 5,
+     .kill_at_s = 15 * 3600,
+     .limit_deviation = 0.015,
+     .limit_overspend = 0.001},
 };
 #define SCENARIOS COUNT_OF(scenarios)
 
@@ -243,6 +251,12 @@ static void one_request(struct day *day, int second, int bid, double drift)
     bool told = won || draw % 2;
     int delay = told ? 1 + (int)prng_below(&day->prng, 60) : TIMEOUT_S;
     int slot = (second + delay) % RING_S;
+    if (won && (int)prng_below(&day->prng, 100) < day->scenario->late_percent) {
+        day->ring[(second + TIMEOUT_S) % RING_S].closed += amount;
+        slot = (second + TIMEOUT_S + 1 + (int)prng_below(&day->prng, 120)) % RING_S;
+        day->ring[slot].settled += price;
+        return;
+    }
     day->ring[slot].closed += amount;
     day->ring[slot].settled += won ? price : 0;
 }
@@ -258,6 +272,20 @@ static void settle_second(struct day *day, int second)
     day->since.closed += closed;
     int64_t high = day->spent + day->committed - day->budget;
     day->seen_high = high > day->seen_high ? high : day->seen_high;
+}
+
+/* What the dead worker held counts as spent, and its notices wait, until it is back. */
+static void kill_worker(struct day *day, int second)
+{
+    for (int ahead = TIMEOUT_S + 121; ahead > 0; ahead--) {
+        int from = (second + ahead) % RING_S;
+        int to = (second + (ahead < 120 ? 120 : ahead)) % RING_S;
+        int64_t settled = day->ring[from].settled / 4, closed = day->ring[from].closed / 4;
+        day->ring[from].settled -= settled;
+        day->ring[from].closed -= closed;
+        day->ring[to].settled += settled;
+        day->ring[to].closed += closed;
+    }
 }
 
 static void tick(struct day *day, int second)
@@ -361,6 +389,9 @@ static struct result run_day(const struct scenario *scenario, enum law law, uint
         for (int left = mean > 0 ? poisson(&day->prng, mean) : 0; left > 0; left--) {
             one_request(day, second, bid, drift);
         }
+        if (scenario->kill_at_s && second == scenario->kill_at_s) {
+            kill_worker(day, second);
+        }
         settle_second(day, second);
         double off = fabs((double)day->spent / (double)day->budget - plan_at(day, second));
         day->result.deviation = off > day->result.deviation ? off : day->result.deviation;
@@ -439,10 +470,10 @@ static void plot_svg(const char *folder, size_t which)
 
 static void check_figures(const struct scenario *scenario, const struct result *result)
 {
-    CHECK(result->spend >= 0.99 && result->spend <= 1.0);
+    CHECK(result->spend >= 0.99 && result->spend <= 1 + scenario->limit_overspend);
     CHECK(result->deviation <= scenario->limit_deviation);
     CHECK(result->slot_error <= 0.10);
-    CHECK(result->overspend <= 0);
+    CHECK(result->overspend <= scenario->limit_overspend);
 }
 
 static void full_table(const char *plot)
@@ -462,7 +493,7 @@ static void full_table(const char *plot)
                     CHECK(one.worst_slot <= 0.15);
                 }
             }
-            printf("%-20s %-10s %8.2f%% %8.2f%% %8.1f%% %8.1f%% %8.2f%%\n",
+            printf("%-20s %-10s %8.2f%% %8.2f%% %8.1f%% %8.1f%% %8.3f%%\n",
                    law ? "" : scenarios[i].name, law_names[law], 100 * all.spend,
                    100 * all.deviation, 100 * all.slot_error, 100 * all.worst_slot,
                    100 * all.overspend);

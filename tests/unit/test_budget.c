@@ -162,6 +162,18 @@ TEST(flights_are_told_apart_after_the_ring_came_round)
     budget_core_destroy(&core);
 }
 
+TEST(no_flight_is_called_0)
+{
+    struct budget_plan plan = {.ref = 7};
+    struct budget_core *core = core_new(1, 1); /* life and owner mix to 0 */
+    CHECK_INT(budget_core_configure(core, &plan, 1, &utc, NOON_S), STATUS_OK);
+    uint32_t flight = 0;
+    CHECK_INT(bid(core, 0, 1, 0, &flight), BUDGET_OK);
+    CHECK(flight != 0);
+    CHECK_INT(budget_core_settle(core, flight, 1), BUDGET_SETTLED);
+    budget_core_destroy(&core);
+}
+
 TEST(two_lines_share_their_campaign_and_nothing_is_half_committed)
 {
     struct budget_plan plans[3] = {{.ref = 1, .daily = 600},
