@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "bidder/admin.h"
+#include "bidder/admin_person.h"
 #include "bidder/auction.h"
 #include "bidder/auction_metrics.h"
 #include "bidder/base/bug.h"
@@ -116,6 +117,7 @@ void bidding_register(void)
     metric_register(&dmp_metrics);
     metric_register(&bidding_metrics);
     admin_register(&explain_endpoint);
+    admin_person_register();
 }
 
 /* --- life ----------------------------------------------------------------------------------- */
@@ -138,6 +140,23 @@ static void on_learned(void *owner, const struct person_key *key, uint32_t dmp_r
             freq_learn(bidding->store, key, dmp_ref, audience_refs, count, in, now_s,
                        now_s + dmp->cache_s);
         }
+    }
+}
+
+/* A bid did not become an impression: the swap partner gets it back, and the rotation forgets it.
+ */
+static void on_lost(void *context, const struct notice_token *token)
+{
+    struct bidding *bidding = context;
+    const struct catalog *catalog = bidding->catalog;
+    if (!catalog || !token->deal_ref) {
+        return;
+    }
+    if (token->flags & TOKEN_SWAPPED) {
+        swap_desk_lost(bidding->swaps, catalog, token->deal_ref, token->brand_ref,
+                       token->cost_micros);
+    } else {
+        brand_desk_lost(bidding->brands, catalog, token->deal_ref, token->brand_ref);
     }
 }
 
@@ -229,6 +248,8 @@ static bool create_desks(struct bidding *bidding, const struct config *config)
         .report = bidding->report,
         .catalog = catalog_of_now,
         .catalog_context = bidding,
+        .lost = on_lost,
+        .lost_context = bidding,
     };
     const struct notice_options notices = {.owner = bidding->owner};
     bidding->notices = notice_desk_create(&deps, &notices);
@@ -517,6 +538,11 @@ void bidding_set_catalog(struct bidding *bidding, struct catalog *catalog)
     if (old) {
         catalog_release(&old);
     }
+}
+
+struct redis *bidding_redis(struct bidding *bidding)
+{
+    return bidding->redis;
 }
 
 const struct catalog *bidding_catalog(const struct bidding *bidding)

@@ -182,6 +182,21 @@ void brand_desk_undo(struct brand_desk *desk, const struct catalog *catalog, uin
     }
 }
 
+void brand_desk_lost(struct brand_desk *desk, const struct catalog *catalog, uint32_t deal_ref,
+                     uint32_t brand_ref)
+{
+    uint32_t deal = 0, brand = 0;
+    while (deal < catalog->deal_count && catalog->deals[deal].ref != deal_ref) {
+        deal++;
+    }
+    while (brand < catalog->brand_count && catalog->brands[brand].ref != brand_ref) {
+        brand++;
+    }
+    if (deal < catalog->deal_count && brand < catalog->brand_count) {
+        brand_desk_undo(desk, catalog, deal, brand);
+    }
+}
+
 bool brand_desk_rotates(const struct brand_desk *desk, uint32_t brand)
 {
     return desk && brand < desk->brand_count && desk->rotates[brand];

@@ -32,6 +32,9 @@ void brand_desk_note(struct brand_desk *desk, const struct catalog *catalog, uin
                      uint32_t brand);
 void brand_desk_undo(struct brand_desk *desk, const struct catalog *catalog, uint32_t deal,
                      uint32_t brand);
+/* The same for a loss notice (refs as in tokens). */
+void brand_desk_lost(struct brand_desk *desk, const struct catalog *catalog, uint32_t deal_ref,
+                     uint32_t brand_ref);
 
 /* Is the brand in any rotation (then its exposures are kept: the last touch matters)? */
 bool brand_desk_rotates(const struct brand_desk *desk, uint32_t brand);

@@ -359,6 +359,9 @@ static void on_loss(void *owner, enum redis_result result, const struct redis_va
     if (op->token.ticket.key_count) {
         freq_release(desk->deps.store, &op->token.ticket);
     }
+    if (ours && !op->retried && desk->deps.lost) { /* what is not safe twice: rather not at all */
+        desk->deps.lost(desk->deps.lost_context, &op->token);
+    }
     finish(op, NOTICE_RELEASED);
 }
 

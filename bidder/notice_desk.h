@@ -50,6 +50,10 @@ struct notice_deps {
     /* The catalog of now; asked at each notice. */
     const struct catalog *(*catalog)(void *context);
     void *catalog_context;
+    /* A loss notice for a bid of this worker that was not shown; at most once per bid. May be NULL.
+     */
+    void (*lost)(void *context, const struct notice_token *token);
+    void *lost_context;
 };
 
 struct notice_options {
