@@ -9,3 +9,8 @@ $(BUILD)/drive_%: $(BUILD)/tests/drive/drive_%.o $(BUILD)/libjointcap.a
 test-cluster: deps ## The store on a real cluster of three masters, one of them killed
 	+@$(MAKE) --no-print-directory VARIANT=asan build-all
 	@python3 tests/run.py integration --pattern 'test_cluster.py'
+
+.PHONY: bench-caps
+bench-caps: deps ## Bytes per person, latency and CPU of frequency caps, and the designs compared
+	+@$(MAKE) --no-print-directory VARIANT=release build/release/bench/bench_caps
+	@python3 bench/caps.py $(BENCH_ARGS)
