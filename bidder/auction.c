@@ -1,117 +1,434 @@
-/* The walk of one bid request. Owns the pool of auctions; an auction owns its arena, its catalog
- * reference, its read, and until the answer is out its reservations and commitments. */
+/* The walk of one bid request, from top to bottom. An auction owns its arena, its catalog
+ * reference, its read, and until the answer is out its reservations and commitments.
+ *
+ *   auction_start > run > read_person > on_read > decide > conclude > finish
+ *                    |                     '> ask_dmp > on_dmp_answer ^   ^
+ *                    '> auction_select (auction_select.c)               '- start_reservation >
+ * on_reserved
+ */
 #include "bidder/auction_internal.h"
-
-#include <stdlib.h>
 
 #include "bidder/base/bug.h"
 #include "bidder/base/clock.h"
-#include "bidder/base/prng.h"
+#include "bidder/base/hash.h"
 #include "bidder/brand_desk.h"
 #include "bidder/dmp.h"
-#include "bidder/target.h"
-#include "pacing/pacer.h"
-#include "pacing/return_quota.h"
 
-#define ARENA_BLOCK_BYTES (64 * 1024)
-#define ARENA_LIMIT_BYTES (4 * 1024 * 1024)
-/* Lines looked at per impression; more matches are counted and left out. */
-#define MAX_MATCHES     1024
-#define ADM_LIMIT_BYTES (256 * 1024)
-#define OUT_LIMIT_BYTES (4 * 1024 * 1024)
+static void run(struct auction *auction);
+static void read_person(struct auction *auction);
+static void decide(struct auction *auction);
+static bool ask_dmp(struct auction *auction);
+static bool start_reservation(struct auction *auction, uint32_t index);
+static void on_reserved(void *owner, enum freq_reserve_result result,
+                        const struct freq_verdict *verdict);
+static void conclude(struct auction *auction);
+static void finish_no_bid(struct auction *auction, enum no_bid_reason reason);
+static void finish_bids(struct auction *auction);
+static void finish_rejected(struct auction *auction, enum bidreq_reject reject);
 
-/* --- the desk ------------------------------------------------------------------------------- */
+/* --- start ---------------------------------------------------------------------------------------
+ */
 
-struct auction_desk *auction_desk_create(const struct auction_options *options,
-                                         const struct auction_desks *desks)
+void auction_start(struct auction_desk *desk, uint32_t exchange, enum wire_format format,
+                   struct str body, int64_t received_us, auction_answer_fn *answer, void *owner,
+                   uint64_t handle)
 {
-    struct auction_desk *desk = calloc(1, sizeof(*desk));
-    if (!desk) {
-        return NULL;
-    }
-    desk->options = *options;
-    desk->desks = *desks;
-    desk->options.secret = STR_NONE;
-    crypto_key_init(&desk->person_secret, options->secret.ptr, options->secret.len);
-    token_keys_derive(&desk->token_keys, options->secret);
-    buf_init(&desk->adm, ADM_LIMIT_BYTES);
-    buf_init(&desk->out, OUT_LIMIT_BYTES);
-    /* A restart must not repeat auction ids: start from the clock, 2^40 ids per owner. */
-    desk->sequence = (uint64_t)(clock_wall_us() / 1000) & ((1ull << 40) - 1);
-    desk->pool = calloc(options->max_auctions, sizeof(*desk->pool));
-    for (uint32_t i = 0; desk->pool && i < options->max_auctions; i++) {
-        struct auction *auction = &desk->pool[i];
-        auction->desk = desk;
-        if (!arena_init(&auction->arena, ARENA_BLOCK_BYTES, ARENA_LIMIT_BYTES)) {
-            auction_desk_destroy(&desk);
-            return NULL;
-        }
-        auction->next_free = desk->free;
-        desk->free = auction;
-    }
-    if (!desk->pool) {
-        auction_desk_destroy(&desk);
-    }
-    return desk;
-}
-
-void auction_desk_destroy(struct auction_desk **desk)
-{
-    if (!*desk) {
+    BUG_ON(exchange >= desk->catalog->exchange_count);
+    struct auction *auction = auction_borrow(desk);
+    if (!auction) {
+        auction_shed(desk, exchange, NO_BID_OVERLOADED, answer, owner, handle);
         return;
     }
-    for (uint32_t i = 0; (*desk)->pool && i < (*desk)->options.max_auctions; i++) {
-        struct auction *auction = &(*desk)->pool[i];
-        if (auction->read) {
-            freq_read_finish(&auction->read);
+    auction->exchange = exchange;
+    auction->format = format;
+    auction->answer = answer;
+    auction->answer_owner = owner;
+    auction->handle = handle;
+    auction->received_us = received_us;
+    auction->stage_ns = clock_mono_ns();
+    auction->now_us = auction->stage_ns / 1000;
+    auction->deadline_us = INT64_MAX;
+    auction->now_s = clock_wall_us() / 1000000;
+    auction->body = body;
+    run(auction);
+}
+
+static enum bidreq_reject decode(struct auction *auction)
+{
+    return auction->format == WIRE_JSON
+               ? openrtb_json_decode(auction->body, &auction->arena, &auction->request)
+               : openrtb_pb_decode(auction->body, &auction->arena, &auction->request);
+}
+
+static int64_t scale_price(int64_t micros, int64_t unit_micros)
+{
+    __extension__ typedef __int128 wide;
+    return (int64_t)((wide)micros * unit_micros / 1000000);
+}
+
+/* Wire prices in the exchange's unit (fen, ...) become prices in whole currency. */
+void auction_scale_prices(const struct catalog_exchange *exchange, struct bid_request *request)
+{
+    int64_t unit = exchange->price_unit_micros;
+    if (unit == 1000000) {
+        return;
+    }
+    for (uint32_t i = 0; i < request->imp.count; i++) {
+        struct bidreq_imp *imp = &request->imp.items[i];
+        imp->bidfloor_micros = scale_price(imp->bidfloor_micros, unit);
+        struct bidreq_av *both[] = {imp->video, imp->audio};
+        for (size_t v = 0; v < COUNT_OF(both); v++) {
+            if (!both[v]) {
+                continue;
+            }
+            both[v]->mincpmpersec_micros = scale_price(both[v]->mincpmpersec_micros, unit);
+            for (uint32_t f = 0; f < both[v]->durfloors.count; f++) {
+                struct bidreq_durfloor *floor = &both[v]->durfloors.items[f];
+                floor->bidfloor_micros = scale_price(floor->bidfloor_micros, unit);
+            }
         }
-        if (auction->catalog) {
-            catalog_release(&auction->catalog);
-        }
-        if (auction->arena.first) {
-            arena_deinit(&auction->arena);
+        for (uint32_t d = 0; d < imp->deals.count; d++) {
+            struct bidreq_deal *deal = &imp->deals.items[d];
+            deal->bidfloor_micros = scale_price(deal->bidfloor_micros, unit);
+            deal->mincpmpersec_micros = scale_price(deal->mincpmpersec_micros, unit);
+            for (uint32_t f = 0; f < deal->durfloors.count; f++) {
+                struct bidreq_durfloor *floor = &deal->durfloors.items[f];
+                floor->bidfloor_micros = scale_price(floor->bidfloor_micros, unit);
+            }
         }
     }
-    free((*desk)->pool);
-    if ((*desk)->catalog) {
-        catalog_release(&(*desk)->catalog);
+}
+
+static void set_deadline(struct auction *auction, const struct catalog_exchange *exchange)
+{
+    int64_t tmax_us =
+        exchange->tmax_us ? exchange->tmax_us : auction->desk->options.default_tmax_us;
+    if (auction->request.tmax_ms > 0 && (int64_t)auction->request.tmax_ms * 1000 < tmax_us) {
+        tmax_us = (int64_t)auction->request.tmax_ms * 1000;
     }
-    buf_deinit(&(*desk)->adm);
-    buf_deinit(&(*desk)->out);
-    free(*desk);
-    *desk = NULL;
+    auction->deadline_us = auction->received_us + tmax_us - exchange->margin_us;
 }
 
-void auction_desk_set_catalog(struct auction_desk *desk, struct catalog *catalog)
+static void run(struct auction *auction)
 {
-    struct catalog *old = desk->catalog;
-    desk->catalog = catalog_retain(catalog);
-    if (old) {
-        catalog_release(&old);
+    const struct catalog_exchange *exchange = &auction->catalog->exchanges[auction->exchange];
+    enum bidreq_reject reject = decode(auction);
+    auction_note_stage(auction, STAGE_DECODE);
+    if (reject != BIDREQ_OK) {
+        finish_rejected(auction, reject);
+        return;
+    }
+    struct bid_request *request = &auction->request;
+    auction->test = request->test == 1;
+    auction->request_hash = hash_str(request->id);
+    auction_scale_prices(exchange, request);
+    set_deadline(auction, exchange);
+    if (auction->now_us + 3 * auction->desk->options.encode_us > auction->deadline_us) {
+        finish_no_bid(auction, NO_BID_NO_TIME);
+        return;
+    }
+    person_identify(&auction->desk->person_secret, exchange->ids, exchange->id_count,
+                    exchange->household_ids, exchange->household_id_count, request,
+                    &auction->person);
+    bool anything = false;
+    bool fits = auction_select(auction, &anything);
+    auction_note_stage(auction, STAGE_SELECT);
+    if (!fits) {
+        finish_no_bid(auction, NO_BID_NO_MEMORY);
+    } else if (!anything) {
+        finish_no_bid(auction, auction->reason);
+    } else {
+        read_person(auction);
     }
 }
 
-const struct catalog *auction_desk_catalog(const struct auction_desk *desk)
+/* --- read the person -----------------------------------------------------------------------------
+ */
+
+/* A view of somebody about whom nothing could be read. */
+static void decide_blind(struct auction *auction, enum freq_outcome outcome)
 {
-    return desk->catalog;
+    struct freq_view *view = arena_calloc(&auction->arena, 1, sizeof(*view));
+    if (!view) {
+        finish_no_bid(auction, NO_BID_NO_MEMORY);
+        return;
+    }
+    view->outcome = outcome;
+    view->absence = auction->person.absence;
+    auction->view = view;
+    decide(auction);
 }
 
-void auction_desk_set_model(struct auction_desk *desk, const struct predict_model *model)
+static void on_read(void *owner, struct freq_read *read, const struct freq_view *view)
 {
-    desk->model = model;
+    struct auction *auction = owner;
+    BUG_ON(read != auction->read);
+    auction->view = view;
+    auction_note_stage(auction, STAGE_READ);
+    if (!ask_dmp(auction)) {
+        decide(auction);
+    }
 }
 
-uint32_t auction_desk_running(const struct auction_desk *desk)
+static void read_person(struct auction *auction)
 {
-    return desk->running;
+    if (!auction->person.key_count && !auction->person.has_household) {
+        decide_blind(auction, FREQ_NO_PERSON);
+        return;
+    }
+    auction->read = freq_read_start(auction->desk->desks.store, &auction->person, auction->now_s,
+                                    auction->deadline_us - 2 * auction->desk->options.encode_us,
+                                    on_read, auction);
+    if (!auction->read) {
+        decide_blind(auction, FREQ_UNAVAILABLE);
+    }
 }
 
-const struct token_keys *auction_desk_token_keys(const struct auction_desk *desk)
+/* --- ask a DMP -----------------------------------------------------------------------------------
+ */
+
+/* A question on its way. Arena. */
+struct dmp_question {
+    struct auction *auction;
+    struct swap_question question;
+};
+
+static void on_dmp_answer(void *owner, enum dmp_result result, uint32_t in)
 {
-    return &desk->token_keys;
+    struct dmp_question *asked = owner;
+    struct auction *auction = asked->auction;
+    const struct catalog *catalog = auction->catalog;
+    struct freq_view *view =
+        result == DMP_ANSWERED ? arena_alloc(&auction->arena, sizeof(*view)) : NULL;
+    if (view) { /* no answer in time: unknown, and so no swap */
+        *view = *auction->view;
+        for (uint32_t i = 0; i < 2 && view->answer_count < FREQ_MAX_ANSWERS; i++) {
+            uint32_t audience = asked->question.audiences[i];
+            view->answers[view->answer_count++] = (struct freq_answer){
+                .dmp_ref = cap_ref32(catalog->dmps[asked->question.dmp].id),
+                .audience_ref = cap_ref32(catalog->audiences[audience].id),
+                .in = in >> i & 1,
+            };
+        }
+        auction->view = view;
+    }
+    decide(auction);
 }
 
-/* --- the end -------------------------------------------------------------------------------- */
+/* Starts a query when a swap hinges on it. True: decide comes later. */
+static bool ask_dmp(struct auction *auction)
+{
+    struct auction_desks *desks = &auction->desk->desks;
+    struct dmp_question *asked = NULL;
+    if (!desks->dmps || !desks->swaps || auction->view->outcome != FREQ_KNOWN ||
+        !auction->person.key_count) {
+        return false;
+    }
+    for (uint32_t i = 0; i < auction->request.imp.count; i++) {
+        const struct decision *decision = &auction->decisions[i];
+        for (uint32_t p = 0; p < decision->push_count; p++) {
+            struct swap_question question;
+            if (!swap_desk_question(desks->swaps, auction->catalog, decision->pushes[p].deal,
+                                    auction->view, auction->now_s, &question)) {
+                continue;
+            }
+            asked = arena_alloc(&auction->arena, sizeof(*asked));
+            if (!asked) {
+                return false;
+            }
+            *asked = (struct dmp_question){auction, question};
+            int64_t own_us = clock_mono_us() + auction->catalog->dmps[question.dmp].deadline_us;
+            int64_t last_us = auction->deadline_us - 3 * auction->desk->options.encode_us;
+            return dmp_ask(desks->dmps, auction->catalog, question.dmp, &auction->person.keys[0],
+                           question.audiences, 2, own_us < last_us ? own_us : last_us,
+                           on_dmp_answer, asked);
+        }
+    }
+    return false;
+}
+
+/* --- decide --------------------------------------------------------------------------------------
+ */
+
+/* The owner of one reservation callback: which impression of which auction. Arena. */
+struct reservation {
+    struct auction *auction;
+    uint32_t index;
+};
+
+struct decide_context auction_decide_context(struct auction *auction)
+{
+    struct auction_desk *desk = auction->desk;
+    return (struct decide_context){
+        .catalog = auction->catalog,
+        .exchange = auction->exchange,
+        .request = &auction->request,
+        .view = auction->view,
+        .ledger = desk->desks.ledger,
+        .quota = desk->desks.quota,
+        .brands = desk->desks.brands,
+        .swaps = desk->desks.swaps,
+        .arena = &auction->arena,
+        .request_hash = auction->request_hash,
+        .now_s = auction->now_s,
+        .now_us = auction->now_us,
+        .test = auction->test,
+        .note = auction_note_line,
+        .note_owner = auction,
+    };
+}
+
+/* The chosen line's exposure, as it is stored for the person. */
+static struct exposure_refs refs_of(const struct auction *auction, const struct decision *decision)
+{
+    const struct catalog_line *line = &auction->catalog->lines[decision->line];
+    return (struct exposure_refs){
+        .line = line->ref,
+        .brand = auction->catalog->brands[line->brand].ref,
+        .creative = auction->catalog->creatives[decision->creative].ref,
+    };
+}
+
+/* Nothing to check in time, but the impression notice must find whom to count it for. */
+static void fill_ticket(struct auction *auction, struct decision *decision)
+{
+    decision->ticket.key_count = 0;
+    if (!auction->test && auction->view->outcome != FREQ_NO_PERSON) {
+        freq_ticket_fill(auction->desk->desks.store, auction->read, refs_of(auction, decision),
+                         auction->now_s, &decision->ticket);
+    }
+}
+
+/* The next impressions of this request must see what the earlier ones are about to show. */
+static void view_add_pending(struct auction *auction, const struct decision *decision)
+{
+    struct freq_view *view = arena_alloc(&auction->arena, sizeof(*view));
+    if (!view) {
+        return; /* the reservation still holds the cap */
+    }
+    *view = *auction->view;
+    struct freq_exposure added = {
+        .refs = refs_of(auction, decision),
+        .time_s = (uint32_t)auction->now_s,
+        .hold_s = (uint16_t)auction->desk->options.reserve_s,
+    };
+    for (uint32_t r = 0; r < view->record_count; r++) {
+        struct freq_record *record = &view->records[r];
+        struct freq_exposure *grown =
+            arena_alloc(&auction->arena, (record->exposure_count + 1) * sizeof(*record->exposures));
+        if (!grown) {
+            return;
+        }
+        if (record->exposure_count) {
+            memcpy(grown, record->exposures, record->exposure_count * sizeof(*grown));
+        }
+        grown[record->exposure_count] = added;
+        record->exposures = grown;
+        record->exposure_count++;
+    }
+    auction->view = view;
+}
+
+static void decide(struct auction *auction)
+{
+    auction->now_us = clock_mono_us();
+    uint32_t count = auction->request.imp.count;
+    for (uint32_t i = 0; i < count; i++) {
+        struct decide_context context = auction_decide_context(auction);
+        decide_impression(&context, &auction->decisions[i]);
+        if (i + 1 < count && auction->decisions[i].line != CATALOG_NONE &&
+            auction->view->outcome == FREQ_KNOWN) {
+            view_add_pending(auction, &auction->decisions[i]);
+        }
+    }
+    auction_note_stage(auction, STAGE_DECIDE);
+    auction->reservations_pending = 1; /* held by this function until all are started */
+    for (uint32_t i = 0; i < count; i++) {
+        struct decision *decision = &auction->decisions[i];
+        if (decision->line == CATALOG_NONE) {
+            continue;
+        }
+        if (!decision->reserve) {
+            fill_ticket(auction, decision);
+            continue;
+        }
+        auction->reservations_pending++;
+        if (!start_reservation(auction, i)) {
+            decision->ticket.key_count = 0;
+            struct reservation failed = {auction, i};
+            on_reserved(&failed, FREQ_RESERVE_FAILED, NULL);
+        }
+    }
+    if (--auction->reservations_pending == 0) {
+        conclude(auction);
+    }
+}
+
+/* --- reserve -------------------------------------------------------------------------------------
+ */
+
+static void on_reserved(void *owner, enum freq_reserve_result result,
+                        const struct freq_verdict *verdict)
+{
+    (void)verdict;
+    struct reservation *reservation = owner;
+    struct auction *auction = reservation->auction;
+    struct decision *decision = &auction->decisions[reservation->index];
+    if (result != FREQ_RESERVED) {
+        auction->now_us = clock_mono_us();
+        struct decide_context context = auction_decide_context(auction);
+        decide_after_lost_race(&context, decision,
+                               result == FREQ_LOST_RACE ? NO_BID_LOST_RACE : NO_BID_RESERVE_FAILED);
+        if (decision->line != CATALOG_NONE) {
+            fill_ticket(auction, decision);
+        }
+    }
+    BUG_ON(auction->reservations_pending == 0);
+    if (--auction->reservations_pending == 0) {
+        auction_note_stage(auction, STAGE_RESERVE);
+        conclude(auction);
+    }
+}
+
+static bool start_reservation(struct auction *auction, uint32_t index)
+{
+    struct auction_desk *desk = auction->desk;
+    struct decision *decision = &auction->decisions[index];
+    const struct catalog_line *line = &auction->catalog->lines[decision->line];
+    const struct catalog_creative *creative = &auction->catalog->creatives[decision->creative];
+    struct cap_list creative_caps = {creative->caps.items, creative->caps.count};
+    struct reservation *reservation = arena_alloc(&auction->arena, sizeof(*reservation));
+    if (!reservation) {
+        return false;
+    }
+    *reservation = (struct reservation){auction, index};
+    return freq_reserve(desk->desks.store, auction->read, &auction->catalog->book, line->caps,
+                        creative_caps, refs_of(auction, decision),
+                        (uint16_t)desk->options.reserve_s, auction->now_s,
+                        auction->deadline_us - desk->options.encode_us, &decision->ticket,
+                        on_reserved, reservation) == STATUS_OK;
+}
+
+/* --- the end -------------------------------------------------------------------------------------
+ */
+
+static void conclude(struct auction *auction)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < auction->request.imp.count; i++) {
+        const struct decision *decision = &auction->decisions[i];
+        any |= decision->line != CATALOG_NONE;
+        if (decision->reason > auction->reason) {
+            auction->reason = decision->reason;
+        }
+        auction_note_pushes(auction, decision);
+    }
+    if (any) {
+        finish_bids(auction);
+    } else {
+        finish_no_bid(auction, auction->reason);
+    }
+}
 
 /* What was taken for a decision whose bid will not be seen. */
 void auction_give_back(struct auction *auction, struct decision *decision)
@@ -124,21 +441,6 @@ void auction_give_back(struct auction *auction, struct decision *decision)
     }
     struct decide_context context = auction_decide_context(auction);
     decide_undo(&context, decision);
-}
-
-void auction_return(struct auction *auction)
-{
-    struct auction_desk *desk = auction->desk;
-    if (auction->read) {
-        freq_read_finish(&auction->read);
-    }
-    catalog_release(&auction->catalog);
-    arena_reset(&auction->arena);
-    auction->view = NULL;
-    auction->decisions = NULL;
-    auction->next_free = desk->free;
-    desk->free = auction;
-    desk->running--;
 }
 
 static void finish(struct auction *auction, const struct auction_answer *answer)
@@ -212,497 +514,6 @@ static void finish_bids(struct auction *auction)
     finish(auction, &answer);
 }
 
-/* --- reserve -------------------------------------------------------------------------------- */
-
-static void conclude(struct auction *auction)
-{
-    bool any = false;
-    for (uint32_t i = 0; i < auction->request.imp.count; i++) {
-        const struct decision *decision = &auction->decisions[i];
-        any |= decision->line != CATALOG_NONE;
-        if (decision->reason > auction->reason) {
-            auction->reason = decision->reason;
-        }
-        auction_note_pushes(auction, decision);
-    }
-    if (any) {
-        finish_bids(auction);
-    } else {
-        finish_no_bid(auction, auction->reason);
-    }
-}
-
-struct decide_context auction_decide_context(struct auction *auction)
-{
-    struct auction_desk *desk = auction->desk;
-    return (struct decide_context){
-        .catalog = auction->catalog,
-        .exchange = auction->exchange,
-        .request = &auction->request,
-        .view = auction->view,
-        .ledger = desk->desks.ledger,
-        .quota = desk->desks.quota,
-        .brands = desk->desks.brands,
-        .swaps = desk->desks.swaps,
-        .arena = &auction->arena,
-        .request_hash = auction->request_hash,
-        .now_s = auction->now_s,
-        .now_us = auction->now_us,
-        .test = auction->test,
-        .note = auction_note_line,
-        .note_owner = auction,
-    };
-}
-
-/* The chosen line's exposure, as it is stored for the person. */
-static struct exposure_refs refs_of(const struct auction *auction, const struct decision *decision)
-{
-    const struct catalog_line *line = &auction->catalog->lines[decision->line];
-    return (struct exposure_refs){
-        .line = line->ref,
-        .brand = auction->catalog->brands[line->brand].ref,
-        .creative = auction->catalog->creatives[decision->creative].ref,
-    };
-}
-
-/* Nothing to check in time, but the impression notice must find whom to count it for. */
-static void fill_ticket(struct auction *auction, struct decision *decision)
-{
-    decision->ticket.key_count = 0;
-    if (!auction->test && auction->view->outcome != FREQ_NO_PERSON) {
-        freq_ticket_fill(auction->desk->desks.store, auction->read, refs_of(auction, decision),
-                         auction->now_s, &decision->ticket);
-    }
-}
-
-static struct decision *decision_of_ticket(struct auction *auction, uint32_t index)
-{
-    return &auction->decisions[index];
-}
-
-/* The owner of one reservation callback: which impression of which auction. Arena. */
-struct reservation {
-    struct auction *auction;
-    uint32_t index;
-};
-
-static void on_reserved(void *owner, enum freq_reserve_result result,
-                        const struct freq_verdict *verdict)
-{
-    (void)verdict;
-    struct reservation *reservation = owner;
-    struct auction *auction = reservation->auction;
-    struct decision *decision = decision_of_ticket(auction, reservation->index);
-    if (result != FREQ_RESERVED) {
-        auction->now_us = clock_mono_us();
-        struct decide_context context = auction_decide_context(auction);
-        decide_after_lost_race(&context, decision,
-                               result == FREQ_LOST_RACE ? NO_BID_LOST_RACE : NO_BID_RESERVE_FAILED);
-        if (decision->line != CATALOG_NONE) {
-            fill_ticket(auction, decision);
-        }
-    }
-    BUG_ON(auction->reservations_pending == 0);
-    if (--auction->reservations_pending == 0) {
-        auction_note_stage(auction, STAGE_RESERVE);
-        conclude(auction);
-    }
-}
-
-static bool start_reservation(struct auction *auction, uint32_t index)
-{
-    struct auction_desk *desk = auction->desk;
-    struct decision *decision = &auction->decisions[index];
-    const struct catalog_line *line = &auction->catalog->lines[decision->line];
-    const struct catalog_creative *creative = &auction->catalog->creatives[decision->creative];
-    struct cap_list creative_caps = {creative->caps.items, creative->caps.count};
-    struct reservation *reservation = arena_alloc(&auction->arena, sizeof(*reservation));
-    if (!reservation) {
-        return false;
-    }
-    *reservation = (struct reservation){auction, index};
-    return freq_reserve(desk->desks.store, auction->read, &auction->catalog->book, line->caps,
-                        creative_caps, refs_of(auction, decision),
-                        (uint16_t)desk->options.reserve_s, auction->now_s,
-                        auction->deadline_us - desk->options.encode_us, &decision->ticket,
-                        on_reserved, reservation) == STATUS_OK;
-}
-
-/* --- decide --------------------------------------------------------------------------------- */
-
-/* The next impressions of this request must see what the earlier ones are about to show. */
-static void view_add_pending(struct auction *auction, const struct decision *decision)
-{
-    struct freq_view *view = arena_alloc(&auction->arena, sizeof(*view));
-    if (!view) {
-        return; /* the reservation still holds the cap */
-    }
-    *view = *auction->view;
-    struct freq_exposure added = {
-        .refs = refs_of(auction, decision),
-        .time_s = (uint32_t)auction->now_s,
-        .hold_s = (uint16_t)auction->desk->options.reserve_s,
-    };
-    for (uint32_t r = 0; r < view->record_count; r++) {
-        struct freq_record *record = &view->records[r];
-        struct freq_exposure *grown =
-            arena_alloc(&auction->arena, (record->exposure_count + 1) * sizeof(*record->exposures));
-        if (!grown) {
-            return;
-        }
-        if (record->exposure_count) {
-            memcpy(grown, record->exposures, record->exposure_count * sizeof(*grown));
-        }
-        grown[record->exposure_count] = added;
-        record->exposures = grown;
-        record->exposure_count++;
-    }
-    auction->view = view;
-}
-
-static void decide(struct auction *auction)
-{
-    auction->now_us = clock_mono_us();
-    uint32_t count = auction->request.imp.count;
-    for (uint32_t i = 0; i < count; i++) {
-        struct decide_context context = auction_decide_context(auction);
-        decide_impression(&context, &auction->decisions[i]);
-        if (i + 1 < count && auction->decisions[i].line != CATALOG_NONE &&
-            auction->view->outcome == FREQ_KNOWN) {
-            view_add_pending(auction, &auction->decisions[i]);
-        }
-    }
-    auction_note_stage(auction, STAGE_DECIDE);
-    auction->reservations_pending = 1; /* held by this function until all are started */
-    for (uint32_t i = 0; i < count; i++) {
-        struct decision *decision = &auction->decisions[i];
-        if (decision->line == CATALOG_NONE) {
-            continue;
-        }
-        if (!decision->reserve) {
-            fill_ticket(auction, decision);
-            continue;
-        }
-        auction->reservations_pending++;
-        if (!start_reservation(auction, i)) {
-            decision->ticket.key_count = 0;
-            struct reservation failed = {auction, i};
-            on_reserved(&failed, FREQ_RESERVE_FAILED, NULL);
-        }
-    }
-    if (--auction->reservations_pending == 0) {
-        conclude(auction);
-    }
-}
-
-/* --- ask a DMP ------------------------------------------------------------------------------ */
-
-/* A question on its way. Arena. */
-struct dmp_question {
-    struct auction *auction;
-    struct swap_question question;
-};
-
-static void on_dmp_answer(void *owner, enum dmp_result result, uint32_t in)
-{
-    struct dmp_question *asked = owner;
-    struct auction *auction = asked->auction;
-    const struct catalog *catalog = auction->catalog;
-    struct freq_view *view =
-        result == DMP_ANSWERED ? arena_alloc(&auction->arena, sizeof(*view)) : NULL;
-    if (view) { /* no answer in time: unknown, and so no swap */
-        *view = *auction->view;
-        for (uint32_t i = 0; i < 2 && view->answer_count < FREQ_MAX_ANSWERS; i++) {
-            uint32_t audience = asked->question.audiences[i];
-            view->answers[view->answer_count++] = (struct freq_answer){
-                .dmp_ref = cap_ref32(catalog->dmps[asked->question.dmp].id),
-                .audience_ref = cap_ref32(catalog->audiences[audience].id),
-                .in = in >> i & 1,
-            };
-        }
-        auction->view = view;
-    }
-    decide(auction);
-}
-
-/* Starts a query when a swap hinges on it. True: decide comes later. */
-static bool ask_dmp(struct auction *auction)
-{
-    struct auction_desks *desks = &auction->desk->desks;
-    struct dmp_question *asked = NULL;
-    if (!desks->dmps || !desks->swaps || auction->view->outcome != FREQ_KNOWN ||
-        !auction->person.key_count) {
-        return false;
-    }
-    for (uint32_t i = 0; i < auction->request.imp.count; i++) {
-        const struct decision *decision = &auction->decisions[i];
-        for (uint32_t p = 0; p < decision->push_count; p++) {
-            struct swap_question question;
-            if (!swap_desk_question(desks->swaps, auction->catalog, decision->pushes[p].deal,
-                                    auction->view, auction->now_s, &question)) {
-                continue;
-            }
-            asked = arena_alloc(&auction->arena, sizeof(*asked));
-            if (!asked) {
-                return false;
-            }
-            *asked = (struct dmp_question){auction, question};
-            int64_t own_us = clock_mono_us() + auction->catalog->dmps[question.dmp].deadline_us;
-            int64_t last_us = auction->deadline_us - 3 * auction->desk->options.encode_us;
-            return dmp_ask(desks->dmps, auction->catalog, question.dmp, &auction->person.keys[0],
-                           question.audiences, 2, own_us < last_us ? own_us : last_us,
-                           on_dmp_answer, asked);
-        }
-    }
-    return false;
-}
-
-static void on_read(void *owner, struct freq_read *read, const struct freq_view *view)
-{
-    struct auction *auction = owner;
-    BUG_ON(read != auction->read);
-    auction->view = view;
-    auction_note_stage(auction, STAGE_READ);
-    if (!ask_dmp(auction)) {
-        decide(auction);
-    }
-}
-
-/* A view of somebody about whom nothing could be read. */
-static void decide_blind(struct auction *auction, enum freq_outcome outcome)
-{
-    struct freq_view *view = arena_calloc(&auction->arena, 1, sizeof(*view));
-    if (!view) {
-        finish_no_bid(auction, NO_BID_NO_MEMORY);
-        return;
-    }
-    view->outcome = outcome;
-    view->absence = auction->person.absence;
-    auction->view = view;
-    decide(auction);
-}
-
-static void read_person(struct auction *auction)
-{
-    if (!auction->person.key_count && !auction->person.has_household) {
-        decide_blind(auction, FREQ_NO_PERSON);
-        return;
-    }
-    auction->read = freq_read_start(auction->desk->desks.store, &auction->person, auction->now_s,
-                                    auction->deadline_us - 2 * auction->desk->options.encode_us,
-                                    on_read, auction);
-    if (!auction->read) {
-        decide_blind(auction, FREQ_UNAVAILABLE);
-    }
-}
-
-/* --- select --------------------------------------------------------------------------------- */
-
-enum no_bid_reason auction_reason_of_select(enum select_miss miss)
-{
-    static const enum no_bid_reason reasons[SELECT_MISS_COUNT] = {
-        [SELECT_OK] = NO_BID_NONE,
-        [SELECT_SEAT] = NO_BID_SEAT,
-        [SELECT_DEAL] = NO_BID_DEAL,
-        [SELECT_DEAL_DOMAIN] = NO_BID_DEAL_DOMAIN,
-        [SELECT_BADV] = NO_BID_ADVERTISER_BLOCKED,
-        [SELECT_BCAT] = NO_BID_CATEGORY_BLOCKED,
-        [SELECT_LANGUAGE] = NO_BID_LANGUAGE,
-        [SELECT_BAPP] = NO_BID_APP_BLOCKED,
-        [SELECT_CREATIVE] = NO_BID_CREATIVE,
-        [SELECT_BATTR] = NO_BID_ATTRIBUTE_BLOCKED,
-        [SELECT_SECURE] = NO_BID_NOT_SECURE,
-        [SELECT_CURRENCY] = NO_BID_CURRENCY,
-        [SELECT_PRICE_FLOOR] = NO_BID_BELOW_FLOOR,
-    };
-    return reasons[miss];
-}
-
-int64_t auction_line_price(struct auction *auction, const struct bidreq_imp *imp,
-                           const struct catalog_line *line)
-{
-    const struct predict_model *model = auction->desk->model;
-    if (line->goal == GOAL_NONE || !model || !line->creative_count) {
-        return line->bid_cpm_micros;
-    }
-    const struct catalog *catalog = auction->catalog;
-    if (!auction->features_ready) {
-        predict_prepare(&auction->features, catalog->exchanges[auction->exchange].id,
-                        &auction->request, tz_hour_of_week(&catalog->tz, auction->now_s));
-        auction->features_ready = true;
-    }
-    int64_t rate_ppb = predict_rate_ppb(
-        model, line->goal == GOAL_CPC ? PREDICT_CLICK : PREDICT_ACTION, &auction->features, imp,
-        line->id, catalog->creatives[line->creatives[0].creative].id);
-    int64_t cpm_micros = predict_cpm_micros(line->goal_micros, rate_ppb);
-    bool limited = line->bid_cpm_micros && cpm_micros > line->bid_cpm_micros;
-    return limited ? line->bid_cpm_micros : cpm_micros;
-}
-
-/* CPD and PDB are paced by their deals; everything else takes part in a share of the requests. */
-bool auction_participates(const struct auction *auction, const struct catalog_line *line)
-{
-    struct pacer *pacer = auction->desk->desks.pacer;
-    if (!pacer || !line->budgets.count) {
-        return true;
-    }
-    uint64_t hash = prng_mix(auction->request_hash ^ (uint64_t)line->ref << 32);
-    if (auction->test || !auction->answer) { /* explained only */
-        return pacer_would_participate(pacer, line->budgets.items, line->budgets.count, hash);
-    }
-    return pacer_participates(pacer, line->budgets.items, line->budgets.count, hash);
-}
-
-static bool find_pushes(struct auction *auction, struct decision *decision)
-{
-    const struct bidreq_imp *imp = decision->imp;
-    if (!imp->deals.count) {
-        return true;
-    }
-    decision->pushes = arena_calloc(&auction->arena, imp->deals.count, sizeof(*decision->pushes));
-    if (!decision->pushes) {
-        return false;
-    }
-    for (uint32_t i = 0; i < imp->deals.count; i++) {
-        const struct bidreq_deal *wire = &imp->deals.items[i];
-        uint32_t deal = catalog_find_deal(auction->catalog, auction->exchange, wire->id);
-        if (deal != CATALOG_NONE && auction->catalog->deals[deal].buying <= BUYING_PDB) {
-            decision->pushes[decision->push_count++] =
-                (struct guaranteed_push){.deal = deal, .wire = wire};
-            if (auction->desk->desks.quota && !auction->test) {
-                return_quota_note_push(auction->desk->desks.quota, deal, auction->now_s);
-            }
-        }
-    }
-    return true;
-}
-
-static void drop_line(struct auction *auction, struct decision *decision, uint32_t line,
-                      enum no_bid_reason reason)
-{
-    if (reason > decision->reason) {
-        decision->reason = reason;
-    }
-    auction_note_line(auction, line, reason);
-}
-
-/* Offers of all lines that match the impression. False when the arena is full. */
-static bool select_imp(struct auction *auction, const struct target_request *target,
-                       struct decision *decision)
-{
-    const struct catalog *catalog = auction->catalog;
-    uint32_t lines[MAX_MATCHES];
-    bool truncated = false;
-    uint32_t count = target_find(catalog, target, decision->imp, lines, MAX_MATCHES, &truncated);
-    if (truncated) {
-        auction_note_truncated(auction);
-    }
-    if (!find_pushes(auction, decision)) {
-        return false;
-    }
-    if (!count) {
-        return true;
-    }
-    decision->offers = arena_alloc(&auction->arena, count * sizeof(*decision->offers));
-    if (!decision->offers) {
-        return false;
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        const struct catalog_line *line = &catalog->lines[lines[i]];
-        if (line->buying > BUYING_PDB && !auction_participates(auction, line)) {
-            drop_line(auction, decision, lines[i], NO_BID_THROTTLED);
-            continue;
-        }
-        struct offer *offer = &decision->offers[decision->offer_count];
-        enum select_miss miss = select_offer(
-            catalog, auction->exchange, &auction->request, decision->imp, lines[i],
-            auction_line_price(auction, decision->imp, line), &auction->arena, offer, NULL);
-        if (miss) {
-            drop_line(auction, decision, lines[i], auction_reason_of_select(miss));
-        } else {
-            decision->offer_count++;
-        }
-    }
-    select_rank(decision->offers, decision->offer_count, auction->request.id, catalog);
-    return true;
-}
-
-static bool select_all(struct auction *auction, bool *anything)
-{
-    uint32_t count = auction->request.imp.count;
-    auction->decisions = arena_calloc(&auction->arena, count, sizeof(*auction->decisions));
-    struct target_request *target = target_request_prepare(
-        auction->catalog, auction->exchange, &auction->request, auction->now_s, &auction->arena);
-    if (!auction->decisions || !target) {
-        auction->decisions = NULL;
-        return false;
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        auction->decisions[i].imp = &auction->request.imp.items[i];
-        auction->decisions[i].imp_hash = (uint16_t)hash_str(auction->request.imp.items[i].id);
-        auction->decisions[i].line = CATALOG_NONE;
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        struct decision *decision = &auction->decisions[i];
-        if (!select_imp(auction, target, decision)) {
-            return false;
-        }
-        *anything |= decision->offer_count || decision->push_count;
-        if (decision->reason > auction->reason) {
-            auction->reason = decision->reason;
-        }
-    }
-    return true;
-}
-
-/* --- start ---------------------------------------------------------------------------------- */
-
-static int64_t scale_price(int64_t micros, int64_t unit_micros)
-{
-    __extension__ typedef __int128 wide;
-    return (int64_t)((wide)micros * unit_micros / 1000000);
-}
-
-/* Wire prices in the exchange's unit (fen, ...) become prices in whole currency. */
-void auction_scale_prices(const struct catalog_exchange *exchange, struct bid_request *request)
-{
-    int64_t unit = exchange->price_unit_micros;
-    if (unit == 1000000) {
-        return;
-    }
-    for (uint32_t i = 0; i < request->imp.count; i++) {
-        struct bidreq_imp *imp = &request->imp.items[i];
-        imp->bidfloor_micros = scale_price(imp->bidfloor_micros, unit);
-        struct bidreq_av *both[] = {imp->video, imp->audio};
-        for (size_t v = 0; v < COUNT_OF(both); v++) {
-            if (!both[v]) {
-                continue;
-            }
-            both[v]->mincpmpersec_micros = scale_price(both[v]->mincpmpersec_micros, unit);
-            for (uint32_t f = 0; f < both[v]->durfloors.count; f++) {
-                struct bidreq_durfloor *floor = &both[v]->durfloors.items[f];
-                floor->bidfloor_micros = scale_price(floor->bidfloor_micros, unit);
-            }
-        }
-        for (uint32_t d = 0; d < imp->deals.count; d++) {
-            struct bidreq_deal *deal = &imp->deals.items[d];
-            deal->bidfloor_micros = scale_price(deal->bidfloor_micros, unit);
-            deal->mincpmpersec_micros = scale_price(deal->mincpmpersec_micros, unit);
-            for (uint32_t f = 0; f < deal->durfloors.count; f++) {
-                struct bidreq_durfloor *floor = &deal->durfloors.items[f];
-                floor->bidfloor_micros = scale_price(floor->bidfloor_micros, unit);
-            }
-        }
-    }
-}
-
-static enum bidreq_reject decode(struct auction *auction)
-{
-    return auction->format == WIRE_JSON
-               ? openrtb_json_decode(auction->body, &auction->arena, &auction->request)
-               : openrtb_pb_decode(auction->body, &auction->arena, &auction->request);
-}
-
 static void finish_rejected(struct auction *auction, enum bidreq_reject reject)
 {
     auction_note_reject(auction, reject);
@@ -721,100 +532,4 @@ static void finish_rejected(struct auction *auction, enum bidreq_reject reject)
         .exchange = &auction->catalog->exchanges[auction->exchange],
     };
     finish(auction, &answer);
-}
-
-static void set_deadline(struct auction *auction, const struct catalog_exchange *exchange)
-{
-    int64_t tmax_us =
-        exchange->tmax_us ? exchange->tmax_us : auction->desk->options.default_tmax_us;
-    if (auction->request.tmax_ms > 0 && (int64_t)auction->request.tmax_ms * 1000 < tmax_us) {
-        tmax_us = (int64_t)auction->request.tmax_ms * 1000;
-    }
-    auction->deadline_us = auction->received_us + tmax_us - exchange->margin_us;
-}
-
-static void run(struct auction *auction)
-{
-    const struct catalog_exchange *exchange = &auction->catalog->exchanges[auction->exchange];
-    enum bidreq_reject reject = decode(auction);
-    auction_note_stage(auction, STAGE_DECODE);
-    if (reject != BIDREQ_OK) {
-        finish_rejected(auction, reject);
-        return;
-    }
-    struct bid_request *request = &auction->request;
-    auction->test = request->test == 1;
-    auction->request_hash = hash_str(request->id);
-    auction_scale_prices(exchange, request);
-    set_deadline(auction, exchange);
-    if (auction->now_us + 3 * auction->desk->options.encode_us > auction->deadline_us) {
-        finish_no_bid(auction, NO_BID_NO_TIME);
-        return;
-    }
-    person_identify(&auction->desk->person_secret, exchange->ids, exchange->id_count,
-                    exchange->household_ids, exchange->household_id_count, request,
-                    &auction->person);
-    bool anything = false;
-    bool fits = select_all(auction, &anything);
-    auction_note_stage(auction, STAGE_SELECT);
-    if (!fits) {
-        finish_no_bid(auction, NO_BID_NO_MEMORY);
-    } else if (!anything) {
-        finish_no_bid(auction, auction->reason);
-    } else {
-        read_person(auction);
-    }
-}
-
-struct auction *auction_borrow(struct auction_desk *desk)
-{
-    struct auction *auction = desk->free;
-    if (auction) {
-        desk->free = auction->next_free;
-        desk->running++;
-        desk->sequence = (desk->sequence + 1) & ((1ull << 40) - 1);
-        auction->id = (uint64_t)desk->options.owner << 40 | desk->sequence;
-        auction->catalog = catalog_retain(desk->catalog);
-        auction->reason = NO_BID_NONE;
-        auction->test = false;
-        auction->features_ready = false;
-        auction->reservations_pending = 0;
-        auction->request = (struct bid_request){0};
-        auction->decisions = NULL;
-        auction->view = NULL;
-    }
-    return auction;
-}
-
-void auction_shed(struct auction_desk *desk, uint32_t exchange, enum no_bid_reason reason,
-                  auction_answer_fn *answer, void *owner, uint64_t handle)
-{
-    const struct catalog_exchange *profile = &desk->catalog->exchanges[exchange];
-    auction_note_shed(profile, reason);
-    struct auction_answer shed = {.status = 204, .exchange = profile, .reason = reason};
-    (void)answer(owner, handle, &shed);
-}
-
-void auction_start(struct auction_desk *desk, uint32_t exchange, enum wire_format format,
-                   struct str body, int64_t received_us, auction_answer_fn *answer, void *owner,
-                   uint64_t handle)
-{
-    BUG_ON(exchange >= desk->catalog->exchange_count);
-    struct auction *auction = auction_borrow(desk);
-    if (!auction) {
-        auction_shed(desk, exchange, NO_BID_OVERLOADED, answer, owner, handle);
-        return;
-    }
-    auction->exchange = exchange;
-    auction->format = format;
-    auction->answer = answer;
-    auction->answer_owner = owner;
-    auction->handle = handle;
-    auction->received_us = received_us;
-    auction->stage_ns = clock_mono_ns();
-    auction->now_us = auction->stage_ns / 1000;
-    auction->deadline_us = INT64_MAX;
-    auction->now_s = clock_wall_us() / 1000000;
-    auction->body = body;
-    run(auction);
 }

@@ -62,6 +62,10 @@ struct auction_desk {
     struct buf out;
 };
 
+/* auction_select.c: the decisions of all impressions, with their offers. *anything: there is
+ * something to decide. False when the arena is full. */
+bool auction_select(struct auction *auction, bool *anything);
+
 /* auction_answer.c: fills desk->out with the bids of all decisions; returns how many. */
 uint32_t auction_encode_bids(struct auction *auction);
 /* Fills desk->out with the exchange's no-bid form; returns the HTTP status. */

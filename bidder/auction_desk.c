@@ -1,0 +1,147 @@
+/* The desk of a worker's auctions: the pool they come from, and what all of them work with. Owns
+ * the pool and its own reference to the catalog. */
+#include <stdlib.h>
+
+#include "bidder/auction_internal.h"
+#include "bidder/base/bug.h"
+#include "bidder/base/clock.h"
+
+#define ARENA_BLOCK_BYTES (64 * 1024)
+#define ARENA_LIMIT_BYTES (4 * 1024 * 1024)
+#define ADM_LIMIT_BYTES   (256 * 1024)
+#define OUT_LIMIT_BYTES   (4 * 1024 * 1024)
+
+struct auction_desk *auction_desk_create(const struct auction_options *options,
+                                         const struct auction_desks *desks)
+{
+    struct auction_desk *desk = calloc(1, sizeof(*desk));
+    if (!desk) {
+        return NULL;
+    }
+    desk->options = *options;
+    desk->desks = *desks;
+    desk->options.secret = STR_NONE;
+    crypto_key_init(&desk->person_secret, options->secret.ptr, options->secret.len);
+    token_keys_derive(&desk->token_keys, options->secret);
+    buf_init(&desk->adm, ADM_LIMIT_BYTES);
+    buf_init(&desk->out, OUT_LIMIT_BYTES);
+    /* A restart must not repeat auction ids (they are nonces of tokens): start from the clock in
+     * steps of 16 us. A worker that makes fewer than 62,500 a second on average stays behind it,
+     * and 2^40 steps come round after 203 days, when every token of before has expired. */
+    desk->sequence = (uint64_t)(clock_wall_us() >> 4) & ((1ull << 40) - 1);
+    desk->pool = calloc(options->max_auctions, sizeof(*desk->pool));
+    for (uint32_t i = 0; desk->pool && i < options->max_auctions; i++) {
+        struct auction *auction = &desk->pool[i];
+        auction->desk = desk;
+        if (!arena_init(&auction->arena, ARENA_BLOCK_BYTES, ARENA_LIMIT_BYTES)) {
+            auction_desk_destroy(&desk);
+            return NULL;
+        }
+        auction->next_free = desk->free;
+        desk->free = auction;
+    }
+    if (!desk->pool) {
+        auction_desk_destroy(&desk);
+    }
+    return desk;
+}
+
+void auction_desk_destroy(struct auction_desk **desk)
+{
+    if (!*desk) {
+        return;
+    }
+    for (uint32_t i = 0; (*desk)->pool && i < (*desk)->options.max_auctions; i++) {
+        struct auction *auction = &(*desk)->pool[i];
+        if (auction->read) {
+            freq_read_finish(&auction->read);
+        }
+        if (auction->catalog) {
+            catalog_release(&auction->catalog);
+        }
+        if (auction->arena.first) {
+            arena_deinit(&auction->arena);
+        }
+    }
+    free((*desk)->pool);
+    if ((*desk)->catalog) {
+        catalog_release(&(*desk)->catalog);
+    }
+    buf_deinit(&(*desk)->adm);
+    buf_deinit(&(*desk)->out);
+    free(*desk);
+    *desk = NULL;
+}
+
+void auction_desk_set_catalog(struct auction_desk *desk, struct catalog *catalog)
+{
+    struct catalog *old = desk->catalog;
+    desk->catalog = catalog_retain(catalog);
+    if (old) {
+        catalog_release(&old);
+    }
+}
+
+const struct catalog *auction_desk_catalog(const struct auction_desk *desk)
+{
+    return desk->catalog;
+}
+
+void auction_desk_set_model(struct auction_desk *desk, const struct predict_model *model)
+{
+    desk->model = model;
+}
+
+uint32_t auction_desk_running(const struct auction_desk *desk)
+{
+    return desk->running;
+}
+
+const struct token_keys *auction_desk_token_keys(const struct auction_desk *desk)
+{
+    return &desk->token_keys;
+}
+
+struct auction *auction_borrow(struct auction_desk *desk)
+{
+    struct auction *auction = desk->free;
+    if (auction) {
+        desk->free = auction->next_free;
+        desk->running++;
+        desk->sequence = (desk->sequence + 1) & ((1ull << 40) - 1);
+        auction->id = (uint64_t)desk->options.owner << 40 | desk->sequence;
+        auction->catalog = catalog_retain(desk->catalog);
+        auction->reason = NO_BID_NONE;
+        auction->test = false;
+        auction->features_ready = false;
+        auction->reservations_pending = 0;
+        auction->request = (struct bid_request){0};
+        auction->decisions = NULL;
+        auction->view = NULL;
+    }
+    return auction;
+}
+
+void auction_return(struct auction *auction)
+{
+    struct auction_desk *desk = auction->desk;
+    if (auction->read) {
+        freq_read_finish(&auction->read);
+    }
+    catalog_release(&auction->catalog);
+    arena_reset(&auction->arena);
+    auction->view = NULL;
+    auction->decisions = NULL;
+    auction->next_free = desk->free;
+    desk->free = auction;
+    desk->running--;
+}
+
+void auction_shed(struct auction_desk *desk, uint32_t exchange, enum no_bid_reason reason,
+                  auction_answer_fn *answer, void *owner, uint64_t handle)
+{
+    const struct catalog_exchange *profile = &desk->catalog->exchanges[exchange];
+    auction_note_shed(profile, reason);
+    struct auction_answer shed = {.status = 204, .exchange = profile, .reason = reason};
+    (void)answer(owner, handle, &shed);
+}
