@@ -3,9 +3,6 @@
  * it grows, so places are kept as offsets until all texts are there. */
 #include "bidder/auction_internal.h"
 
-#include <inttypes.h>
-#include <stdio.h>
-
 #include "bidder/markup.h"
 #include "proto/bidresp.h"
 
@@ -16,6 +13,24 @@ enum bid_text { TEXT_ADM, TEXT_NURL, TEXT_BURL, TEXT_LURL, TEXT_COUNT };
 struct bid_places {
     size_t start[TEXT_COUNT], end[TEXT_COUNT];
 };
+
+/* The auction's id in 16 hex digits, then the bid's place unless it is negative: "-0". */
+static struct str write_id(uint64_t auction, int64_t place, char out[BID_ID_BYTES])
+{
+    static const char hex[] = "0123456789abcdef";
+    char digits[STR_I64_BYTES];
+    struct str text = {.ptr = out, .len = 16};
+    for (int i = 15; i >= 0; i--, auction >>= 4) {
+        out[i] = hex[auction & 15];
+    }
+    if (place >= 0) {
+        struct str number = str_of_i64(place, digits);
+        out[text.len++] = '-';
+        memcpy(out + text.len, number.ptr, number.len);
+        text.len += number.len;
+    }
+    return text;
+}
 
 static int64_t to_wire_price(const struct catalog_exchange *exchange, int64_t micros)
 {
@@ -222,9 +237,7 @@ uint32_t auction_encode_bids(struct auction *auction)
     if (!bids || !places || !ids) {
         return 0;
     }
-    struct str bidid = {.ptr = ids + count * BID_ID_BYTES};
-    bidid.len =
-        (size_t)snprintf(ids + count * BID_ID_BYTES, BID_ID_BYTES, "%016" PRIx64, auction->id);
+    struct str bidid = write_id(auction->id, -1, ids + (size_t)count * BID_ID_BYTES);
     buf_reset(&desk->adm);
     buf_reset(&desk->out);
     /* Twice over the same decisions: the texts first, since their buffer moves while it grows. */
@@ -235,12 +248,11 @@ uint32_t auction_encode_bids(struct auction *auction)
             if (decision->line == CATALOG_NONE) {
                 continue;
             }
-            char *id = ids + n * BID_ID_BYTES;
+            struct str id = write_id(auction->id, i, ids + (size_t)n * BID_ID_BYTES);
             if (pass == 0) {
-                snprintf(id, BID_ID_BYTES, "%016" PRIx64 "-%u", auction->id, i);
-                put_texts(auction, decision, str_from(id), &places[n]);
+                put_texts(auction, decision, id, &places[n]);
             } else {
-                bids[n] = make_bid(auction, decision, str_from(id), &places[n]);
+                bids[n] = make_bid(auction, decision, id, &places[n]);
             }
             n++;
         }

@@ -7,6 +7,7 @@
 #include "bidder/markup.h"
 
 #include "bidder/base/bug.h"
+#include "bidder/base/scan.h"
 #include "bidder/markup_internal.h"
 
 /* --- escaping ------------------------------------------------------------------------------ */
@@ -71,31 +72,21 @@ void markup_put_html_escaped(struct buf *out, struct str text)
     markup_put_xml_escaped(out, text);
 }
 
-/* Controls and blanks, everything from 0x7f on, and " ' < > \ ` : a bit for each byte. */
-static bool url_needs_encoding(unsigned char c)
-{
-    static const uint64_t encoded[4] = {0x50000085ffffffffull, 0x8000000110000000ull,
-                                        0xffffffffffffffffull, 0xffffffffffffffffull};
-    return encoded[c >> 6] >> (c & 63) & 1;
-}
-
 void markup_put_url(struct buf *out, struct str url)
 {
     static const char hex[] = "0123456789ABCDEF";
-    size_t from = 0;
     if (url.len == 0) {
         return; /* ptr may be NULL */
     }
-    for (size_t i = 0; i < url.len; i++) {
-        unsigned char c = (unsigned char)url.ptr[i];
-        if (url_needs_encoding(c)) {
-            char encoded[3] = {'%', hex[c >> 4], hex[c & 15]};
-            buf_put(out, url.ptr + from, i - from);
-            buf_put(out, encoded, sizeof(encoded));
-            from = i + 1;
-        }
+    const char *end = url.ptr + url.len, *clean = url.ptr;
+    for (const char *at = scan_url(clean, end); at < end; at = scan_url(clean, end)) {
+        unsigned char c = (unsigned char)*at;
+        char encoded[3] = {'%', hex[c >> 4], hex[c & 15]};
+        buf_put(out, clean, (size_t)(at - clean));
+        buf_put(out, encoded, sizeof(encoded));
+        clean = at + 1;
     }
-    buf_put(out, url.ptr + from, url.len - from);
+    buf_put(out, clean, (size_t)(end - clean));
 }
 
 /* --- tracking urls ------------------------------------------------------------------------- */

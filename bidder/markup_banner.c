@@ -27,8 +27,11 @@ static void put_image(const struct markup_input *input, struct buf *out)
     markup_put_client_url(&input->urls, "click", out);
     BUF_PUT_LITERAL(out, "\" target=\"_blank\" rel=\"noopener\"><img src=\"");
     put_escaped_url(creative->image, out);
-    buf_printf(out, "\" width=\"%d\" height=\"%d\" alt=\"\" style=\"border:0;display:block\"></a>",
-               creative->w, creative->h);
+    BUF_PUT_LITERAL(out, "\" width=\"");
+    buf_put_i64(out, creative->w);
+    BUF_PUT_LITERAL(out, "\" height=\"");
+    buf_put_i64(out, creative->h);
+    BUF_PUT_LITERAL(out, "\" alt=\"\" style=\"border:0;display:block\"></a>");
 }
 
 /* The creative's HTML with every {CLICK} replaced. */

@@ -13,14 +13,18 @@ static void put_image(const struct native_asset *asset, struct buf *out)
     markup_put_url(out, asset->url); /* no quote or backslash is left: a JSON string as it is */
     buf_put_char(out, '"');
     if (asset->w > 0 && asset->h > 0) {
-        buf_printf(out, ",\"w\":%d,\"h\":%d", asset->w, asset->h);
+        BUF_PUT_LITERAL(out, ",\"w\":");
+        buf_put_i64(out, asset->w);
+        BUF_PUT_LITERAL(out, ",\"h\":");
+        buf_put_i64(out, asset->h);
     }
     buf_put_char(out, '}');
 }
 
-static void put_text(const char *kind, const char *member, struct str text, struct buf *out)
+/* start: the members up to the text's opening quote. */
+static void put_text(struct str start, struct str text, struct buf *out)
 {
-    buf_printf(out, "\"%s\":{\"%s\":\"", kind, member);
+    buf_put_str(out, start);
     buf_put_json_escaped(out, text);
     BUF_PUT_LITERAL(out, "\"}");
 }
@@ -68,13 +72,15 @@ static void put_video(const struct markup_input *input, const struct native_asse
 static void put_asset(const struct markup_input *input, const struct native_asset *asset,
                       const struct bidreq_asset *wanted, struct buf *out)
 {
-    buf_printf(out, "{\"id\":%d,", wanted->id);
+    BUF_PUT_LITERAL(out, "{\"id\":");
+    buf_put_i64(out, wanted->id);
+    buf_put_char(out, ',');
     switch (asset->kind) {
     case BIDREQ_ASSET_TITLE:
-        put_text("title", "text", asset->text, out);
+        put_text(STR("\"title\":{\"text\":\""), asset->text, out);
         break;
     case BIDREQ_ASSET_DATA:
-        put_text("data", "value", asset->text, out);
+        put_text(STR("\"data\":{\"value\":\""), asset->text, out);
         break;
     case BIDREQ_ASSET_IMAGE:
         put_image(asset, out);

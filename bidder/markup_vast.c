@@ -14,7 +14,7 @@
 
 struct vast_version {
     int32_t protocol;
-    const char *text;
+    struct str text;
     bool four;       /* the order of 4.x, UniversalAdId */
     bool serving_id; /* AdServingId and adType came with 4.1 */
 };
@@ -22,8 +22,8 @@ struct vast_version {
 static const struct vast_version *version_of(int32_t protocol)
 {
     static const struct vast_version versions[] = {
-        {13, "4.2", true, true},  {11, "4.1", true, true},  {7, "4.0", true, false},
-        {3, "3.0", false, false}, {2, "2.0", false, false},
+        {13, {"4.2", 3}, true, true},  {11, {"4.1", 3}, true, true},  {7, {"4.0", 3}, true, false},
+        {3, {"3.0", 3}, false, false}, {2, {"2.0", 3}, false, false},
     };
     for (size_t i = 0; i < COUNT_OF(versions); i++) {
         if (versions[i].protocol == protocol) {
@@ -49,17 +49,33 @@ static void put_tracking_events(const struct markup_input *input, struct buf *ou
                                          "complete"};
     BUF_PUT_LITERAL(out, "<TrackingEvents>");
     for (size_t i = 0; i < COUNT_OF(events); i++) {
-        buf_printf(out, "<Tracking event=\"%s\">", events[i]);
+        BUF_PUT_LITERAL(out, "<Tracking event=\"");
+        buf_put_str(out, str_from(events[i]));
+        BUF_PUT_LITERAL(out, "\">");
         put_cdata_url(out, &input->urls, events[i], "");
         BUF_PUT_LITERAL(out, "</Tracking>");
     }
     BUF_PUT_LITERAL(out, "</TrackingEvents>");
 }
 
+static void put_two_digits(int32_t value, struct buf *out)
+{
+    if (value < 10) {
+        buf_put_char(out, '0');
+    }
+    buf_put_i64(out, value);
+}
+
 static void put_duration(int32_t duration_s, struct buf *out)
 {
     int32_t s = duration_s > 0 ? duration_s : 0;
-    buf_printf(out, "<Duration>%02d:%02d:%02d</Duration>", s / 3600, s / 60 % 60, s % 60);
+    BUF_PUT_LITERAL(out, "<Duration>");
+    put_two_digits(s / 3600, out);
+    buf_put_char(out, ':');
+    put_two_digits(s / 60 % 60, out);
+    buf_put_char(out, ':');
+    put_two_digits(s % 60, out);
+    BUF_PUT_LITERAL(out, "</Duration>");
 }
 
 static void put_clicks(const struct markup_input *input, struct buf *out)
@@ -71,12 +87,19 @@ static void put_clicks(const struct markup_input *input, struct buf *out)
 
 static void put_media_files(const struct markup_media *media, struct buf *out)
 {
-    buf_printf(out, "<MediaFiles><MediaFile delivery=\"%s\" type=\"",
-               select_mime_is_streaming(media->mime) ? "streaming" : "progressive");
+    buf_put_str(out, select_mime_is_streaming(media->mime)
+                         ? STR("<MediaFiles><MediaFile delivery=\"streaming\" type=\"")
+                         : STR("<MediaFiles><MediaFile delivery=\"progressive\" type=\""));
     markup_put_xml_escaped(out, media->mime);
-    buf_printf(out, "\" width=\"%d\" height=\"%d\"", media->w, media->h);
+    BUF_PUT_LITERAL(out, "\" width=\"");
+    buf_put_i64(out, media->w);
+    BUF_PUT_LITERAL(out, "\" height=\"");
+    buf_put_i64(out, media->h);
+    buf_put_char(out, '"');
     if (media->bitrate_kbps > 0) {
-        buf_printf(out, " bitrate=\"%d\"", media->bitrate_kbps);
+        BUF_PUT_LITERAL(out, " bitrate=\"");
+        buf_put_i64(out, media->bitrate_kbps);
+        buf_put_char(out, '"');
     }
     if (!media->audio) {
         BUF_PUT_LITERAL(out, " scalable=\"true\" maintainAspectRatio=\"true\"");
@@ -140,8 +163,9 @@ void markup_put_vast_media(const struct markup_input *input, const struct markup
                            struct buf *out)
 {
     const struct vast_version *version = version_of(media->protocol);
-    buf_printf(out, "<?xml version=\"1.0\" encoding=\"UTF-8\"?><VAST version=\"%s\"",
-               version->text);
+    BUF_PUT_LITERAL(out, "<?xml version=\"1.0\" encoding=\"UTF-8\"?><VAST version=\"");
+    buf_put_str(out, version->text);
+    buf_put_char(out, '"');
     if (version->four) {
         BUF_PUT_LITERAL(out, " xmlns=\"http://www.iab.com/VAST\"");
     }
@@ -149,7 +173,7 @@ void markup_put_vast_media(const struct markup_input *input, const struct markup
     markup_put_xml_escaped(out, input->bid_id);
     buf_put_char(out, '"');
     if (version->serving_id) {
-        buf_printf(out, " adType=\"%s\"", media->audio ? "audio" : "video");
+        buf_put_str(out, media->audio ? STR(" adType=\"audio\"") : STR(" adType=\"video\""));
     }
     BUF_PUT_LITERAL(out, "><InLine><AdSystem version=\"1.0\">Jointcap</AdSystem>");
     if (!version->four) {

@@ -3,35 +3,28 @@
  * becomes U+FFFD here. */
 #include "proto/bidresp.h"
 
+#include "bidder/base/scan.h"
 #include "bidder/base/utf8.h"
 
+/* What is beyond ASCII goes through buf_put_json_escaped as it is, so only what is no UTF-8 must be
+ * found here. */
 static void put_quoted(struct buf *out, struct str text)
 {
-    size_t clean = 0, i = 0;
     buf_put_char(out, '"');
-    while (i < text.len) {
-        uint64_t word;
-        if (text.len - i >= sizeof(word)) { /* most of it is ASCII: eight bytes at once */
-            memcpy(&word, text.ptr + i, sizeof(word));
-            if (!(word & 0x8080808080808080ull)) {
-                i += sizeof(word);
+    if (text.len) {
+        const char *at = text.ptr, *end = at + text.len, *clean = at;
+        while ((at = scan_high(at, end)) < end) {
+            size_t length = utf8_length(at, end);
+            if (length) {
+                at += length;
                 continue;
             }
+            buf_put_json_escaped(out, (struct str){clean, (size_t)(at - clean)});
+            BUF_PUT_LITERAL(out, "\xef\xbf\xbd");
+            clean = ++at;
         }
-        if ((unsigned char)text.ptr[i] < 0x80) {
-            i++;
-            continue;
-        }
-        size_t length = utf8_length(text.ptr + i, text.ptr + text.len);
-        if (length) {
-            i += length;
-            continue;
-        }
-        buf_put_json_escaped(out, (struct str){text.ptr + clean, i - clean});
-        BUF_PUT_LITERAL(out, "\xef\xbf\xbd");
-        clean = ++i;
+        buf_put_json_escaped(out, (struct str){clean, (size_t)(end - clean)});
     }
-    buf_put_json_escaped(out, (struct str){text.ptr + clean, text.len - clean});
     buf_put_char(out, '"');
 }
 

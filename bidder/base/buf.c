@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "bidder/base/bug.h"
+#include "bidder/base/scan.h"
 
 #define BUF_FIRST_BYTES 512
 
@@ -18,11 +19,8 @@ void buf_deinit(struct buf *buf)
     *buf = (struct buf){.limit = buf->limit};
 }
 
-char *buf_reserve(struct buf *buf, size_t more)
+char *buf_reserve_slow(struct buf *buf, size_t more)
 {
-    if (LIKELY(!buf->failed && buf->cap - buf->len >= more && buf->data)) {
-        return buf->data + buf->len;
-    }
     if (buf->failed || more > buf->limit || buf->len > buf->limit - more) {
         buf->failed = true;
         return NULL;
@@ -53,24 +51,6 @@ void buf_consume(struct buf *buf, size_t n)
     buf->len -= n;
 }
 
-void buf_put(struct buf *buf, const void *bytes, size_t len)
-{
-    char *to = len ? buf_reserve(buf, len) : NULL;
-    if (to) {
-        memcpy(to, bytes, len);
-        buf->len += len;
-    }
-}
-
-void buf_put_char(struct buf *buf, char c)
-{
-    char *to = buf_reserve(buf, 1);
-    if (to) {
-        *to = c;
-        buf->len++;
-    }
-}
-
 /* Writes value's digits backwards from end; returns where they start. */
 static char *digits_before(char *end, uint64_t value)
 {
@@ -83,14 +63,8 @@ static char *digits_before(char *end, uint64_t value)
 
 void buf_put_i64(struct buf *buf, int64_t value)
 {
-    char text[24];
-    char *end = text + sizeof(text);
-    uint64_t magnitude = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
-    char *start = digits_before(end, magnitude);
-    if (value < 0) {
-        *--start = '-';
-    }
-    buf_put(buf, start, (size_t)(end - start));
+    char text[STR_I64_BYTES];
+    buf_put_str(buf, str_of_i64(value, text));
 }
 
 void buf_put_micros(struct buf *buf, int64_t micros)
@@ -115,36 +89,21 @@ void buf_put_micros(struct buf *buf, int64_t micros)
     buf_put(buf, start, (size_t)(end - start));
 }
 
-/* Eight bytes at once: the high bit of each byte that is `"`, `\` or below 0x20, and perhaps of one
- * above such a byte; 0 only when there is none. (The usual trick: x - 1 borrows into the high bit
- * of a zero byte.) */
-static inline uint64_t json_special(const char *eight)
-{
-    const uint64_t ones = 0x0101010101010101ull, tops = 0x8080808080808080ull;
-    uint64_t word;
-    memcpy(&word, eight, sizeof(word));
-    uint64_t quote = word ^ (ones * '"'), slash = word ^ (ones * '\\');
-    uint64_t control = (word - ones * 0x20) & ~word;
-    return (((quote - ones) & ~quote) | ((slash - ones) & ~slash) | control) & tops;
-}
-
 void buf_put_json_escaped(struct buf *buf, struct str text)
 {
     static const char hex[] = "0123456789abcdef";
-    size_t clean = 0; /* text[clean..i) needs no escape and goes in one piece */
-    for (size_t i = 0; i < text.len; i++) {
-        while (text.len - i >= 8 && !json_special(text.ptr + i)) {
-            i += 8;
-        }
-        if (i == text.len) {
-            break;
-        }
-        unsigned char c = (unsigned char)text.ptr[i];
-        if (LIKELY(c >= 0x20 && c != '"' && c != '\\')) {
+    if (!text.len) {
+        return; /* ptr may be NULL */
+    }
+    const char *end = text.ptr + text.len;
+    const char *clean = text.ptr; /* from here on nothing needs an escape: goes in one piece */
+    for (const char *at = scan_json(clean, end); at < end; at = scan_json(at + 1, end)) {
+        unsigned char c = (unsigned char)*at;
+        if (c >= 0x80) {
             continue;
         }
-        buf_put(buf, text.ptr + clean, i - clean);
-        clean = i + 1;
+        buf_put(buf, clean, (size_t)(at - clean));
+        clean = at + 1;
         if (c >= 0x20) {
             char two[2] = {'\\', (char)c};
             buf_put(buf, two, 2);
@@ -153,7 +112,7 @@ void buf_put_json_escaped(struct buf *buf, struct str text)
             buf_put(buf, six, 6);
         }
     }
-    buf_put(buf, text.ptr + clean, text.len - clean);
+    buf_put(buf, clean, (size_t)(end - clean));
 }
 
 void buf_printf(struct buf *buf, const char *format, ...)

@@ -6,7 +6,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
+#include "bidder/base/bug.h"
 #include "bidder/base/str.h"
 
 struct buf {
@@ -36,13 +38,36 @@ static inline struct str buf_str(const struct buf *buf)
     return (struct str){.ptr = buf->data, .len = buf->len};
 }
 
+char *buf_reserve_slow(struct buf *buf, size_t more);
 /* Room for more bytes; returns where they go (the caller adds to len), NULL on failure. */
-char *buf_reserve(struct buf *buf, size_t more);
+static inline char *buf_reserve(struct buf *buf, size_t more)
+{
+    if (LIKELY(!buf->failed && buf->cap - buf->len >= more && buf->data)) {
+        return buf->data + buf->len;
+    }
+    return buf_reserve_slow(buf, more);
+}
 /* Drops the first n bytes, moving the rest to the front. */
 void buf_consume(struct buf *buf, size_t n);
 
-void buf_put(struct buf *buf, const void *bytes, size_t len);
-void buf_put_char(struct buf *buf, char c);
+static inline void buf_put(struct buf *buf, const void *bytes, size_t len)
+{
+    char *to = len ? buf_reserve(buf, len) : NULL;
+    if (to) {
+        memcpy(to, bytes, len);
+        buf->len += len;
+    }
+}
+
+static inline void buf_put_char(struct buf *buf, char c)
+{
+    char *to = buf_reserve(buf, 1);
+    if (to) {
+        *to = c;
+        buf->len++;
+    }
+}
+
 void buf_put_i64(struct buf *buf, int64_t value);
 /* A decimal number with up to six decimals, no trailing zeros: 25000000 -> 25, 1500000 -> 1.5 */
 void buf_put_micros(struct buf *buf, int64_t micros);

@@ -3,11 +3,8 @@
 #include "bidder/base/json.h"
 
 #include "bidder/base/bug.h"
+#include "bidder/base/scan.h"
 #include "bidder/base/utf8.h"
-
-#if defined(__SSE2__)
-#include <emmintrin.h>
-#endif
 
 void json_reader_init(struct json_reader *r, struct str text, struct arena *arena,
                       uint32_t max_depth)
@@ -127,44 +124,6 @@ bool json_array_next(struct json_reader *r)
 }
 
 /* --- strings ------------------------------------------------------------------------------- */
-
-/* The first byte from at on that is not plain printable ASCII: a quote, a backslash, a control
- * byte or a byte of a longer UTF-8 sequence; end when there is none. Sixteen bytes at a time: a
- * signed comparison finds controls and bytes above 0x7f in one go. */
-static inline const char *find_special(const char *at, const char *end)
-{
-#if defined(__SSE2__)
-    const __m128i quote = _mm_set1_epi8('"');
-    const __m128i backslash = _mm_set1_epi8('\\');
-    const __m128i space = _mm_set1_epi8(0x20);
-    for (; end - at >= 16; at += 16) {
-        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
-        __m128i special = _mm_or_si128(
-            _mm_or_si128(_mm_cmpeq_epi8(bytes, quote), _mm_cmpeq_epi8(bytes, backslash)),
-            _mm_cmplt_epi8(bytes, space));
-        int mask = _mm_movemask_epi8(special);
-        if (mask) {
-            return at + __builtin_ctz((unsigned)mask);
-        }
-    }
-#else
-    /* Eight at a time; a hit only says "somewhere in here", the loop below finds where. */
-    const uint64_t ones = 0x0101010101010101u;
-    for (; end - at >= 8; at += 8) {
-        uint64_t w;
-        memcpy(&w, at, sizeof(w));
-        uint64_t quote = w ^ (ones * '"'), backslash = w ^ (ones * '\\');
-        uint64_t special = (w - ones * 0x20) | w | (quote - ones) | (backslash - ones);
-        if (special & (ones * 0x80)) {
-            break;
-        }
-    }
-#endif
-    while (at < end && (signed char)*at >= 0x20 && *at != '"' && *at != '\\') {
-        at++;
-    }
-    return at;
-}
 
 /* The four hex digits at `at`, or -1. */
 static int hex4(const char *at, const char *end)
@@ -303,14 +262,14 @@ static inline __attribute__((always_inline)) struct str scan_string(struct json_
                                                                     bool *escaped)
 {
     const char *start = r->at + 1;
-    const char *at = find_special(start, r->end);
+    const char *at = scan_json(start, r->end);
     *escaped = false;
     while (UNLIKELY(at == r->end) || UNLIKELY(*at != '"')) {
         at = step_special(r, at, escaped);
         if (UNLIKELY(!at)) {
             return STR_NONE;
         }
-        at = find_special(at, r->end);
+        at = scan_json(at, r->end);
     }
     r->at = at + 1;
     return (struct str){.ptr = start, .len = (size_t)(at - start)};

@@ -109,9 +109,8 @@ void redis_arg(struct redis *redis, struct str arg)
 
 void redis_arg_i64(struct redis *redis, int64_t value)
 {
-    char text[24];
-    int len = snprintf(text, sizeof(text), "%lld", (long long)value);
-    redis_arg(redis, (struct str){.ptr = text, .len = (size_t)len});
+    char text[STR_I64_BYTES];
+    redis_arg(redis, str_of_i64(value, text));
 }
 
 bool redis_send(struct redis *redis, struct str key, int64_t deadline_us, redis_fn *done,

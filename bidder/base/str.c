@@ -119,3 +119,17 @@ bool str_to_micros(struct str text, int64_t *micros)
     *micros = negative ? -value : value;
     return true;
 }
+
+struct str str_of_i64(int64_t value, char out[STR_I64_BYTES])
+{
+    char *end = out + STR_I64_BYTES, *start = end;
+    uint64_t left = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+    do {
+        *--start = (char)('0' + left % 10);
+        left /= 10;
+    } while (left);
+    if (value < 0) {
+        *--start = '-';
+    }
+    return (struct str){.ptr = start, .len = (size_t)(end - start)};
+}

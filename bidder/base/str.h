@@ -66,3 +66,7 @@ bool str_to_i64(struct str text, int64_t *value);
 /* The whole text as a decimal number into micros (6 decimals; further ones round half away from
  * zero). No float on the way, because it decides money. False as str_to_i64. */
 bool str_to_micros(struct str text, int64_t *micros);
+
+#define STR_I64_BYTES 20 /* -9223372036854775808 */
+/* The number's decimal text, a view into out. */
+struct str str_of_i64(int64_t value, char out[STR_I64_BYTES]);

@@ -6,6 +6,16 @@
 #include "bidder/base/hash.h"
 #include "bidder/base/hist.h"
 #include "bidder/base/prng.h"
+#include "bidder/base/scan.h"
+
+TEST(str_of_i64_writes_the_extremes)
+{
+    char text[STR_I64_BYTES];
+    CHECK_STR(str_of_i64(INT64_MIN, text), "-9223372036854775808");
+    CHECK_STR(str_of_i64(INT64_MAX, text), "9223372036854775807");
+    CHECK_STR(str_of_i64(0, text), "0");
+    CHECK_STR(str_of_i64(-10, text), "-10");
+}
 
 TEST(str_to_i64_takes_whole_numbers_only)
 {
@@ -20,6 +30,24 @@ TEST(str_to_i64_takes_whole_numbers_only)
     CHECK(!str_to_i64(STR("-"), &v));
     CHECK(!str_to_i64(STR("12 "), &v));
     CHECK_INT(v, 5);
+}
+
+/* Each byte at each place of a block of sixteen and its rest, against the plain rule. */
+TEST(scan_finds_the_first_byte_that_matters)
+{
+    char text[40];
+    for (unsigned c = 0; c < 256; c++) {
+        for (size_t place = 0; place < sizeof(text); place++) {
+            memset(text, 'x', sizeof(text));
+            text[place] = (char)c;
+            const char *end = text + sizeof(text), *hit = text + place;
+            bool json = c < 0x20 || c >= 0x80 || c == '"' || c == '\\';
+            CHECK(scan_json(text, end) == (json ? hit : end));
+            CHECK(scan_url(text, end) == (scan_url_forbids((unsigned char)c) ? hit : end));
+            CHECK(scan_high(text, end) == (c >= 0x80 ? hit : end));
+        }
+    }
+    CHECK(scan_json(text, text) == text && scan_url(text, text) == text);
 }
 
 TEST(str_to_micros_is_exact)
