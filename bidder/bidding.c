@@ -68,6 +68,7 @@ struct bidding {
     struct exchange_state *exchanges;
     uint32_t exchange_count;
     struct loop_timer tick;
+    struct loop_hook turn;
     int64_t refilled_us;
     struct bidding_exported exported;
     struct gzip *gzip;
@@ -293,6 +294,14 @@ static void on_tick(void *context)
                redis_is_up(bidding->redis) && budget_ledger_is_ready(bidding->ledger));
 }
 
+static void on_turn(void *context)
+{
+    struct bidding *bidding = context;
+    if (event_log_is_urgent(bidding->events)) {
+        event_log_tick(bidding->events, clock_wall_us());
+    }
+}
+
 struct bidding *bidding_create(struct worker *worker)
 {
     struct bidding *bidding = calloc(1, sizeof(*bidding));
@@ -303,6 +312,7 @@ struct bidding *bidding_create(struct worker *worker)
     bidding->owner = (uint32_t)worker->config->machine << 8 | (worker->index + 1);
     bidding->refilled_us = clock_mono_us();
     loop_timer_init(&bidding->tick, &worker->loop, on_tick, bidding);
+    loop_hook_add(&worker->loop, &bidding->turn, on_turn, bidding);
     buf_init(&bidding->inflated, (size_t)worker->config->max_body_bytes + GZIP_SLACK_BYTES);
     buf_init(&bidding->deflated, DEFLATED_MAX_BYTES);
     bidding->gzip = gzip_create(GZIP_LEVEL);
@@ -350,6 +360,7 @@ void bidding_destroy(struct bidding **out)
     }
     settle_up(bidding);
     loop_timer_stop(&bidding->tick);
+    loop_hook_remove(&bidding->worker->loop, &bidding->turn);
     notice_desk_destroy(&bidding->notices);
     auction_desk_destroy(&bidding->auctions);
     dmp_desk_destroy(&bidding->dmps);

@@ -6,6 +6,7 @@
  *            '-- kept -------'        ok = false; once a second a new file is tried */
 #include "bidder/event_log.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -18,12 +19,16 @@
 #include "bidder/base/log.h"
 #include "bidder/event_log_repair.h"
 #include "bidder/event_log_sync.h"
+#include "bidder/event_sum.h"
 
 #define RETRY_US      1000000
 #define SYNC_EVERY_US 1000000
 #define HOUR_US       (3600 * (int64_t)1000000)
 #define FLUSH_BYTES   (256 * 1024) /* a batch this large is written at once */
 #define MAX_SEQUENCE  99999
+#define STAMP_LEN     11
+#define HEAD_LIMIT    ((size_t)256 << 20)
+#define KEEP_DAYS     8 /* totals of local days that are over for longer are of no use */
 
 METRIC_DEFINE(event_log, EVENT_LOG_METRICS);
 
@@ -33,9 +38,12 @@ struct event_log {
     struct buf batch;
     int fd;             /* -1 = no file open */
     int64_t file_bytes; /* whole records in it */
-    int64_t hour;       /* since 1970 */
-    uint32_t sequence;  /* of the next file in this hour */
+    int64_t hour;       /* since 1970, of the present file */
+    char stamp[16];     /* "20261122T09" in the last file's name: names never go back in time */
+    uint32_t sequence;  /* of the next file with this stamp */
+    struct event_sums *sums; /* owned: what this worker ever settled */
     bool ok, unsynced;
+    bool urgent;               /* settlements in the batch */
     int64_t retry_us, sync_us; /* wall time of the next try */
     struct event_sync *sync;   /* EVENT_FSYNC_SECOND */
 };
@@ -133,20 +141,112 @@ static void end_file(struct event_log *log, int64_t now_us)
     }
 }
 
-/* A new file of this hour, locked and with its first record in it. */
-static bool open_file(struct event_log *log, int64_t now_us)
+/* --- files ----------------------------------------------------------------------------------- */
+
+static void set_stamp(struct event_log *log, int64_t now_us)
 {
-    char path[4096];
+    char stamp[sizeof(log->stamp)];
     struct tm utc;
     time_t now_s = (time_t)(now_us / 1000000);
     gmtime_r(&now_s, &utc);
-    int64_t hour = now_us / HOUR_US;
-    log->sequence = hour == log->hour ? log->sequence : 1;
-    log->hour = hour;
+    log->hour = now_us / HOUR_US;
+    if (strftime(stamp, sizeof(stamp), "%Y%m%dT%H", &utc) && strcmp(stamp, log->stamp) > 0) {
+        memcpy(log->stamp, stamp, sizeof(stamp));
+        log->sequence = 1;
+    }
+}
+
+/* Goes on behind the newest file that former lives of this worker left, also when older ones were
+ * deleted. */
+static void find_last(struct event_log *log)
+{
+    char prefix[32];
+    int len = snprintf(prefix, sizeof(prefix), "events-%u-", log->options.owner);
+    DIR *entries = opendir(log->dir);
+    for (struct dirent *entry; entries && (entry = readdir(entries));) {
+        struct str name = str_from(entry->d_name);
+        int64_t sequence;
+        if (!event_log_is_name(name) || !str_starts(name, str_from(prefix))) {
+            continue;
+        }
+        struct str rest = {name.ptr + len, name.len - (size_t)len};
+        struct str stamp = str_cut(&rest, '-');
+        if (stamp.len != STAMP_LEN || !str_to_i64(str_cut(&rest, '.'), &sequence) || sequence < 1 ||
+            sequence > MAX_SEQUENCE) {
+            continue;
+        }
+        int order = memcmp(stamp.ptr, log->stamp, STAMP_LEN);
+        if (order > 0 || (order == 0 && sequence >= log->sequence)) {
+            memcpy(log->stamp, stamp.ptr, STAMP_LEN);
+            log->sequence = (uint32_t)sequence + 1;
+        }
+    }
+    if (entries) {
+        closedir(entries);
+    }
+}
+
+/* What goes into the first write of a file. */
+struct head {
+    struct buf *out;
+    uint64_t totals;
+    uint32_t oldest_date;
+    bool counting, failed;
+};
+
+static void put_total(void *context, const struct event_sum *sum)
+{
+    struct head *head = context;
+    if (sum->date && sum->date < head->oldest_date) {
+        return;
+    }
+    head->totals++;
+    if (!head->counting) {
+        head->failed |= !event_record_put(head->out, &(struct event_record){.kind = EVENT_TOTAL,
+                                                                            .owner = sum->owner,
+                                                                            .budgets = {sum->ref},
+                                                                            .budget_count = 1,
+                                                                            .date = sum->date,
+                                                                            .used = sum->used});
+    }
+}
+
+static bool write_head(struct event_log *log, int64_t now_us)
+{
+    struct buf out;
+    struct tm utc;
+    time_t oldest_s = (time_t)(now_us / 1000000) - KEEP_DAYS * 86400;
+    gmtime_r(&oldest_s, &utc);
+    struct head head = {
+        .out = &out,
+        .counting = true,
+        .oldest_date =
+            (uint32_t)((utc.tm_year + 1900) * 100 + utc.tm_mon + 1) * 100 + (uint32_t)utc.tm_mday,
+    };
+    buf_init(&out, HEAD_LIMIT);
+    event_sums_each(log->sums, put_total, &head);
+    head.failed = !event_record_put(&out, &(struct event_record){.kind = EVENT_OPENED,
+                                                                 .time_us = now_us,
+                                                                 .owner = log->options.owner,
+                                                                 .sequence = head.totals + 1});
+    head.counting = false;
+    event_sums_each(log->sums, put_total, &head);
+    if (head.failed) {
+        errno = ENOMEM;
+    }
+    bool good = !head.failed && write_all(log, out.data, out.len);
+    buf_deinit(&out);
+    return good;
+}
+
+/* A new file of this hour, locked and with its head in it. */
+static bool open_file(struct event_log *log, int64_t now_us)
+{
+    char path[4096];
+    set_stamp(log, now_us);
     while (log->sequence <= MAX_SEQUENCE) {
-        int len = snprintf(path, sizeof(path), "%s/events-%u-%04d%02d%02dT%02d-%05u.log", log->dir,
-                           log->options.owner, utc.tm_year + 1900, utc.tm_mon + 1, utc.tm_mday,
-                           utc.tm_hour, log->sequence);
+        int len = snprintf(path, sizeof(path), "%s/events-%u-%s-%05u.log", log->dir,
+                           log->options.owner, log->stamp, log->sequence);
         if (len < 0 || (size_t)len >= sizeof(path)) {
             errno = ENAMETOOLONG;
             return false;
@@ -162,10 +262,7 @@ static bool open_file(struct event_log *log, int64_t now_us)
     }
     log->sequence++;
     log->file_bytes = 0;
-    if (flock(log->fd, LOCK_EX | LOCK_NB) ||
-        !write_event(log, &(struct event_record){.kind = EVENT_OPENED,
-                                                 .time_us = now_us,
-                                                 .owner = log->options.owner})) {
+    if (flock(log->fd, LOCK_EX | LOCK_NB) || !write_head(log, now_us)) {
         int error = errno;
         unlink(path);
         close_file(log);
@@ -197,7 +294,8 @@ struct event_log *event_log_create(const struct event_log_options *options, int6
     if (options->fsync == EVENT_FSYNC_SECOND) {
         log->sync = event_sync_create();
     }
-    if (!log->dir || (options->fsync == EVENT_FSYNC_SECOND && !log->sync)) {
+    log->sums = event_sums_create();
+    if (!log->dir || !log->sums || (options->fsync == EVENT_FSYNC_SECOND && !log->sync)) {
         event_log_destroy(&log);
         return NULL;
     }
@@ -208,6 +306,10 @@ struct event_log *event_log_create(const struct event_log_options *options, int6
     if (folder >= 0) {
         metric_add(&event_log_metrics, EVENT_LOG_REPAIRED, 0, (uint64_t)event_log_repair(folder));
         close(folder);
+        find_last(log);
+        if (event_sums_add_folder(log->sums, log->dir, log->options.owner)) {
+            log_error("event log in %s: what was settled before is not known", log->dir);
+        }
     }
     if (!open_file(log, now_us)) {
         fail(log, "open", now_us);
@@ -225,6 +327,7 @@ void event_log_destroy(struct event_log **log)
     }
     close_file(*log);
     event_sync_destroy(&(*log)->sync);
+    event_sums_destroy(&(*log)->sums);
     buf_deinit(&(*log)->batch);
     free((*log)->dir);
     free(*log);
@@ -238,6 +341,7 @@ static void write_batch(struct event_log *log, int64_t now_us)
         return;
     }
     buf_reset(&log->batch);
+    log->urgent = false;
     metric_add(&event_log_metrics, EVENT_LOG_WRITES, 0, 1);
     if (!log->ok) {
         set_ok(log, true, "");
@@ -255,6 +359,10 @@ void event_log_put(struct event_log *log, const struct event_record *event, int6
         metric_add(&event_log_metrics, EVENT_LOG_DROPPED, 0, 1);
         return;
     }
+    if (event_sums_count(log->sums, &stamped)) {
+        metric_add(&event_log_metrics, EVENT_LOG_ERRORS, 0, 1);
+    }
+    log->urgent |= event->kind == EVENT_SETTLE;
     metric_add(&event_log_metrics, EVENT_LOG_RECORDS,
                event->kind < EVENT_KIND_COUNT ? event->kind : 0, 1);
     if (log->batch.len >= FLUSH_BYTES && log->ok && log->fd >= 0) {
@@ -296,6 +404,11 @@ void event_log_tick(struct event_log *log, int64_t now_us)
             fail(log, "open", now_us);
         }
     }
+}
+
+bool event_log_is_urgent(const struct event_log *log)
+{
+    return log && log->urgent && log->fd >= 0;
 }
 
 bool event_log_ok(const struct event_log *log)

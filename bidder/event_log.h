@@ -2,8 +2,11 @@
  * Redis or a worker is lost, and what an audit reads. One log per worker, written in batches.
  *
  *   <dir>/events-<owner>-<YYYYMMDD>T<HH>-<sequence>.log       one writer, held by flock
- *   file:    record record ... end-record
+ *   file:    opened, totals (one write) | record record ... | end
  *   record:  length 4 LE | CRC-32C of the bytes 4 LE | protobuf Event (proto/event.proto)
+ *
+ * The totals are what this worker ever settled of each budget account: a start reads the newest
+ * file only, and old files may be deleted.
  *
  * A file without an end record was being written when its worker died: its torn tail is cut off by
  * the next worker that starts. A write that fails is undone (the file ends at the last whole
@@ -19,7 +22,7 @@
 
 /* X(NAME, number on disk, name for people) */
 #define EVENT_KINDS(X)                                                                             \
-    X(OPENED, 1, "opened") /* a file begins: owner */                                              \
+    X(OPENED, 1, "opened") /* a file begins: owner; sequence: totals that follow, plus one */      \
     X(END, 2, "end")       /* a file was closed in order */                                        \
     X(BID, 3, "bid")                                                                               \
     X(WIN, 4, "win")                                                                               \
@@ -31,7 +34,8 @@
     X(FORCED, 10, "forced") /* must-fill: shown although a cap was reached */                      \
     X(SWAP, 11, "swap")     /* shown by a partner of the deal's owner */                           \
     X(SETTLE, 12, "settle") /* the ledger booked the money of an impression */                     \
-    X(LEASE, 13, "lease")   /* a worker and Redis agreed on an account */
+    X(LEASE, 13, "lease")   /* a worker and Redis agreed on an account */                          \
+    X(TOTAL, 14, "total")   /* what the owner had settled on an account before this file: used */
 
 enum event_kind {
 #define X(name, number, text) EVENT_##name = (number),
@@ -119,6 +123,9 @@ void event_log_put(struct event_log *log, const struct event_record *event, int6
 /* Writes the batch; rotates; retries once a second while writing fails. Call each tick; now_us is
  * wall time. */
 void event_log_tick(struct event_log *log, int64_t now_us);
+/* Is there money in the batch (settlements)? Then call event_log_tick at the end of the loop's turn
+ * instead of waiting: a settlement that a killed worker took along is booked nowhere. */
+bool event_log_is_urgent(const struct event_log *log);
 /* False: records cannot be written; no new bids on budgets then. log may be NULL (no log
  * configured): true. */
 bool event_log_ok(const struct event_log *log);

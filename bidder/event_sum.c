@@ -142,6 +142,14 @@ enum status event_sums_add(struct event_sums *sums, const struct event_record *e
     }
     *slot = mark;
     sums->seen_count++;
+    return event_sums_count(sums, event);
+}
+
+enum status event_sums_count(struct event_sums *sums, const struct event_record *event)
+{
+    if (event->kind != EVENT_SETTLE) {
+        return STATUS_OK;
+    }
     for (uint32_t i = 0; i < event->budget_count; i++) {
         int64_t used = event->impressions >> i & 1 ? 1 : event->cost_micros;
         if (!event->budgets[i]) {
@@ -223,44 +231,125 @@ enum status event_file_each(const char *path,
     return status;
 }
 
+/* Reading the files of one owner in the order they were written. */
+struct folder_read {
+    struct event_sums *sums;
+    bool first;      /* totals count in the first file read, later they are in the sums already */
+    uint64_t totals; /* of the file at hand: how many were announced, how many came */
+    uint64_t announced;
+};
+
 static enum status add_record(void *context, const struct event_record *event)
 {
-    return event_sums_add(context, event);
+    struct folder_read *read = context;
+    if (event->kind != EVENT_TOTAL) {
+        return event_sums_add(read->sums, event);
+    }
+    if (!read->first || event->budget_count != 1 || !event->budgets[0]) {
+        return STATUS_OK;
+    }
+    return add_to(read->sums, event->budgets[0], event->owner, event->date, event->used)
+               ? STATUS_OK
+               : STATUS_NO_MEMORY;
 }
 
-enum status event_sums_add_file(struct event_sums *sums, const char *path, bool *bad)
+static enum status count_totals(void *context, const struct event_record *event)
 {
+    struct folder_read *read = context;
+    if (event->kind == EVENT_OPENED) {
+        read->announced = event->sequence;
+    } else if (event->kind == EVENT_TOTAL) {
+        read->totals++;
+    } else {
+        return STATUS_LIMIT; /* enough seen */
+    }
+    return STATUS_OK;
+}
+
+/* Does the file begin with all the totals it announces? */
+static bool has_totals(const char *path)
+{
+    struct folder_read read = {.first = false};
+    bool bad;
     size_t offset;
-    enum status status = event_file_each(path, add_record, sums, bad, &offset);
-    if (*bad) {
+    enum status status = event_file_each(path, count_totals, &read, &bad, &offset);
+    return status != STATUS_IO && read.announced && read.totals + 1 == read.announced;
+}
+
+static enum status add_file(struct folder_read *read, const char *path)
+{
+    bool bad;
+    size_t offset;
+    enum status status = event_file_each(path, add_record, read, &bad, &offset);
+    if (status == STATUS_IO) {
+        log_warn("event log %s cannot be read: left out", path);
+        return STATUS_OK;
+    }
+    if (bad) {
         log_warn("event log %s is damaged at byte %zu: read up to there", path, offset);
     }
     return status;
 }
 
-static bool is_of_owner(const char *name, uint32_t owner)
+static int is_log(const struct dirent *entry)
 {
-    char prefix[32];
-    snprintf(prefix, sizeof(prefix), "events-%u-", owner);
-    return event_log_is_name(str_from(name)) &&
-           (!owner || str_starts(str_from(name), str_from(prefix)));
+    return event_log_is_name(str_from(entry->d_name));
+}
+
+/* "events-7-" of "events-7-20261122T09-00001.log" */
+static struct str prefix_of(const char *name)
+{
+    const char *end = strchr(name + sizeof("events-") - 1, '-');
+    return (struct str){name, end ? (size_t)(end - name) + 1 : strlen(name)};
+}
+
+static bool path_of(const char *dir, const char *name, char path[4096])
+{
+    return snprintf(path, 4096, "%s/%s", dir, name) < 4096;
+}
+
+/* names[0..count) are one owner's, in order. */
+static enum status add_files(struct event_sums *sums, const char *dir, struct dirent **names,
+                             int count, bool newest_only)
+{
+    struct folder_read read = {.sums = sums, .first = true};
+    enum status status = STATUS_OK;
+    char path[4096];
+    int at = newest_only ? count - 1 : 0;
+    while (at > 0 && !(path_of(dir, names[at]->d_name, path) && has_totals(path))) {
+        at--;
+    }
+    for (; at < count && !status; at++) {
+        if (path_of(dir, names[at]->d_name, path)) {
+            status = add_file(&read, path);
+            read.first = false;
+        }
+    }
+    return status;
 }
 
 enum status event_sums_add_folder(struct event_sums *sums, const char *dir, uint32_t owner)
 {
-    DIR *entries = opendir(dir);
-    enum status status = STATUS_OK;
-    if (!entries) {
+    struct dirent **names;
+    char wanted[32];
+    int count = scandir(dir, &names, is_log, alphasort);
+    if (count < 0) {
         return STATUS_IO;
     }
-    for (struct dirent *entry; !status && (entry = readdir(entries));) {
-        char path[4096];
-        bool bad;
-        if (is_of_owner(entry->d_name, owner) &&
-            snprintf(path, sizeof(path), "%s/%s", dir, entry->d_name) < (int)sizeof(path)) {
-            status = event_sums_add_file(sums, path, &bad);
+    snprintf(wanted, sizeof(wanted), "events-%u-", owner);
+    enum status status = STATUS_OK;
+    for (int first = 0, next; first < count && !status; first = next) {
+        struct str prefix = prefix_of(names[first]->d_name);
+        for (next = first + 1; next < count && str_eq(prefix, prefix_of(names[next]->d_name));
+             next++) {
+        }
+        if (!owner || str_eq(prefix, str_from(wanted))) {
+            status = add_files(sums, dir, names + first, next - first, owner != 0);
         }
     }
-    closedir(entries);
+    for (int i = 0; i < count; i++) {
+        free(names[i]);
+    }
+    free(names);
     return status;
 }

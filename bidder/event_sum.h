@@ -16,13 +16,14 @@ void event_sums_destroy(struct event_sums **sums);
 /* Adds a record if it is a settlement; an impression that is there already is counted a duplicate
  * and not added. STATUS_NO_MEMORY. */
 enum status event_sums_add(struct event_sums *sums, const struct event_record *event) MUST_USE;
-/* All files of a folder, or only those of one owner (0 = all). Files that end torn or damaged are
- * read as far as they are good, with a warning in the log. STATUS_IO: no such folder. */
+/* The same without looking for duplicates. */
+enum status event_sums_count(struct event_sums *sums, const struct event_record *event) MUST_USE;
+/* All that is known from a folder. owner 0: every record of every worker's files, on top of the
+ * totals that each worker's oldest file begins with. Else: that worker's newest totals and what was
+ * settled since, without reading older files. Files that end torn or damaged are read as far as
+ * they are good, with a warning in the log. STATUS_IO: no such folder. */
 enum status event_sums_add_folder(struct event_sums *sums, const char *dir,
                                   uint32_t owner) MUST_USE;
-/* One file. *bad is set when it is damaged. */
-enum status event_sums_add_file(struct event_sums *sums, const char *path, bool *bad) MUST_USE;
-
 /* One account of one owner: date 0 = the total, else a local day. used is in the budget's unit. */
 struct event_sum {
     uint32_t ref, owner;

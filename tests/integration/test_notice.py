@@ -149,13 +149,44 @@ class Notices(harness.Case):
         self.settled(jointcap, before, "settled", 32)
         self.settled(jointcap, before, "released", 8)
         jointcap.stop()
-        done = subprocess.run([str(harness.JOINTCAPCTL), "reconcile", "--redis",
-                               self.redis().address, "--all", self.events],
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                              timeout=harness.WAIT_SECONDS, check=False)
+        done = self.reconcile()
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         self.assertIn("32 settled impressions in the logs, 0 recorded twice", done.stderr)
         self.assertGreater(max(self.spent().values()), 32 * 3000)
+
+    def test_reconcile_agrees_after_workers_were_killed(self):
+        jointcap = self.start()
+        for life in range(3):
+            before = jointcap.metrics()
+            bids = [self.bid(jointcap, person=f"life-{life}-{i}") for i in range(12)]
+            for i, bid in enumerate(bids):
+                self.assertEqual(self.say(jointcap, bid["burl"], 5 + i / 3)[0], 204)
+            self.settled(jointcap, before, "settled", 12)
+            # What is settled is in the log with the next tick: 100 ms.
+            harness.wait_until(lambda: self.logged() == 12 * (life + 1), "the event log")
+            old = set(jointcap.worker_pids())
+            for pid in old:
+                harness.os.kill(pid, signal.SIGKILL)
+            harness.wait_until(lambda: len(set(jointcap.worker_pids()) - old) == 2, "new workers")
+            harness.wait_until(lambda: jointcap.readyz()[0] == 200, "readiness")
+        jointcap.stop()
+        done = self.reconcile()
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertIn("36 settled impressions in the logs, 0 recorded twice", done.stderr)
+
+    def logged(self):
+        """Settlements in all event log files."""
+        files = [str(path) for path in harness.pathlib.Path(self.events).glob("events-*.log")]
+        done = subprocess.run([str(harness.JOINTCAPCTL), "events", "--kind", "settle", *files],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                              timeout=harness.WAIT_SECONDS, check=False)
+        return len(done.stdout.splitlines())
+
+    def reconcile(self):
+        return subprocess.run([str(harness.JOINTCAPCTL), "reconcile", "--redis",
+                               self.redis().address, "--all", self.events],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                              timeout=harness.WAIT_SECONDS, check=False)
 
     # --- caps ---
 

@@ -463,6 +463,103 @@ TEST(settlements_add_up_by_account_and_owner)
     folder_remove();
 }
 
+static struct summed sum_up(uint32_t owner)
+{
+    struct event_sums *sums = event_sums_create();
+    struct summed summed = {0};
+    CHECK_INT(event_sums_add_folder(sums, folder, owner), STATUS_OK);
+    event_sums_each(sums, take_sum, &summed);
+    event_sums_destroy(&sums);
+    return summed;
+}
+
+static void remove_all_but_newest(void)
+{
+    struct dirent **names;
+    int count = scandir(folder, &names, NULL, alphasort); /* "." and ".." sort first */
+    for (int i = 0; i < count; i++) {
+        char path[512];
+        snprintf(path, sizeof(path), "%s/%s", folder, names[i]->d_name);
+        if (i >= 2 && i < count - 1) {
+            CHECK_INT(unlink(path), 0);
+        }
+        free(names[i]);
+    }
+    free(names);
+}
+
+TEST(totals_outlive_old_files_and_lives)
+{
+    folder_make();
+    int64_t total = 0, now_us = NOW_US;
+    for (uint64_t life = 0; life < 5; life++) {
+        struct event_log_options options = {.dir = folder, .owner = 3, .max_file_bytes = 2000};
+        struct event_log *log = event_log_create(&options, now_us);
+        for (uint64_t i = 0; i < 60; i++) {
+            put_settled(log, 3, life * 1000 + i * 2 + 1, (int64_t)(life + i));
+            total += (int64_t)(life + i);
+            event_log_tick(log, now_us); /* rotates by size now and then */
+        }
+        /* The clock is set back in the second life: names go on all the same. */
+        now_us += life == 1 ? -7200 * (int64_t)1000000 : 1800 * (int64_t)1000000;
+        event_log_destroy(&log);
+        CHECK_INT(sum_up(3).total, total);
+        CHECK_INT(sum_up(3).today, total);
+        CHECK_INT(sum_up(0).total, total); /* all files, or what is left of them */
+        if (life % 2) {
+            remove_all_but_newest();
+            CHECK_INT(look().files, 1);
+            CHECK_INT(sum_up(3).total, total);
+            CHECK_INT(sum_up(0).total, total);
+        }
+    }
+    folder_remove();
+}
+
+TEST(settlements_do_not_wait_for_the_tick)
+{
+    folder_make();
+    struct event_log *log = open_log((struct event_log_options){0});
+    put_bids(log, 1, 3, NOW_US);
+    CHECK(!event_log_is_urgent(log));
+    put_settled(log, 3, 1, 5);
+    CHECK(event_log_is_urgent(log));
+    event_log_tick(log, NOW_US);
+    CHECK(!event_log_is_urgent(log));
+    CHECK(!event_log_is_urgent(NULL));
+    event_log_destroy(&log);
+    folder_remove();
+}
+
+TEST(a_head_cut_off_is_not_believed)
+{
+    folder_make();
+    for (uint64_t life = 0; life < 2; life++) {
+        struct event_log *log = open_log((struct event_log_options){.owner = 3});
+        put_settled(log, 3, life * 2 + 1, 100);
+        event_log_destroy(&log);
+    }
+    struct dirent **names;
+    int count = scandir(folder, &names, NULL, alphasort);
+    char path[512];
+    snprintf(path, sizeof(path), "%s/%s", folder, names[count - 1]->d_name);
+    for (int i = 0; i < count; i++) {
+        free(names[i]);
+    }
+    free(names);
+    CHECK_INT(sum_up(3).total, 200);
+    struct stat info;
+    CHECK_INT(stat(path, &info), 0);
+    for (off_t len = info.st_size; len >= 0; len--) {
+        CHECK_INT(truncate(path, len), 0);
+        int64_t total = sum_up(3).total;
+        CHECK(total == 200 || total == 100); /* the second settlement is there or not */
+        CHECK(len < info.st_size || total == 200);
+    }
+    CHECK_INT(sum_up(3).total, 100); /* the first file alone */
+    folder_remove();
+}
+
 TEST(json_shows_what_is_there)
 {
     struct buf out;
