@@ -320,6 +320,53 @@ class Caps(WithX):
         self.assertEqual(self.reason(jointcap, catalogs.request("ONE")), "at_cap")
 
 
+class MustFill(WithX):
+    def push(self, jointcap, person, **changes):
+        before = jointcap.metrics()
+        status, answer = jointcap.bid(
+            "x", catalogs.request(person, [catalogs.video(deals=[catalogs.pdb_deal()])], **changes))
+        seatbid = answer.get("seatbid")
+        return (seatbid[0]["bid"][0]["crid"] if seatbid else None,
+                jointcap.delta(before, "jointcap_forced_total"),
+                jointcap.delta(before, "jointcap_returns_total"))
+
+    def test_cpd_is_filled_for_anybody_anywhere(self):
+        deal = self.catalog["deals"][0]
+        deal.update({"buying": "cpd", "day_price": 80000})
+        for field in ("cpm", "push_ratio", "impressions_per_day"):
+            deal.pop(field)
+        line = catalogs.line(self.catalog, "red-pdb")
+        line["buying"] = "cpd"
+        line["targeting"] = {"geo": {"cities": ["Shanghai"]}}
+        self.catalog["frequency_caps"][0]["max"] = 1
+        jointcap = self.start()
+        self.assertEqual(self.push(jointcap, "p"), ("red-video", 0, 0))
+        self.assertEqual(self.push(jointcap, "p"), ("red-video", 1, 0))
+        self.assertEqual(self.push(jointcap, None), ("red-video", 1, 0))
+        elsewhere = {"devicetype": 2, "geo": {"country": "CHN", "city": "Beijing"}, "ifa": "q"}
+        self.assertEqual(self.push(jointcap, None, device=elsewhere), ("red-video", 1, 0))
+
+    def test_pdb_is_returned_within_the_allowance_then_filled(self):
+        self.catalog["frequency_caps"][0]["max"] = 1
+        self.catalog["deals"][0].pop("impressions_per_day")  # nothing guaranteed to protect
+        jointcap = self.start()
+        self.assertEqual(self.push(jointcap, "p"), ("red-video", 0, 0))
+        answers = []
+
+        def pushed_once_more():
+            answers.append(self.push(jointcap, "p"))
+            return sum(returns for _, _, returns in answers) > 0
+
+        harness.wait_until(pushed_once_more, "the first return")
+        while len(answers) < 200 or answers[-1][2]:
+            answers.append(self.push(jointcap, "p"))
+        for creative, forced, returns in answers:  # each push is one or the other
+            self.assertIn((creative, forced, returns), (("red-video", 1, 0), (None, 0, 1)))
+        # A third of the pushes, and the slack of the day (20 at most for so few pushes).
+        returned = sum(returns for _, _, returns in answers)
+        self.assertLessEqual(returned, (len(answers) + 1) / 3 + 20)
+
+
 class Store(WithX):
     def test_redis_stopped_and_back(self):
         jointcap = self.start()
