@@ -267,6 +267,19 @@ static enum status copy_kind(struct redis_sync *sync, const struct group *group,
     return status;
 }
 
+static enum status has_withdrawn(struct redis_sync *sync, const struct person_key *key,
+                                 bool *withdrawn, struct buf *error)
+{
+    const struct redis_value *profile = hash_get(sync, error, key, 'p');
+    if (!profile) {
+        return STATUS_IO;
+    }
+    for (uint32_t i = 0; i < profile->count; i += 2) {
+        *withdrawn = *withdrawn || str_eq(profile->items[i].text, STR("w"));
+    }
+    return STATUS_OK;
+}
+
 enum status person_admin_link(struct redis_sync *sync, const struct person_key *a,
                               const struct person_key *b, struct buf *error)
 {
@@ -282,10 +295,16 @@ enum status person_admin_link(struct redis_sync *sync, const struct person_key *
     if (status == STATUS_OK) {
         status = copy_kind(sync, &group, 'p', error);
     }
+    /* Who withdrew under one id withdrew as a person: there is nothing to add up. */
+    bool withdrawn = false;
     if (status == STATUS_OK) {
-        status = copy_kind(sync, &group, 'c', error);
+        status = has_withdrawn(sync, &group.keys[0], &withdrawn, error);
     }
-    return status;
+    if (status != STATUS_OK) {
+        return status;
+    }
+    return withdrawn ? person_admin_consent(sync, a, true, error)
+                     : copy_kind(sync, &group, 'c', error);
 }
 
 /* --- forget, consent, preferences ----------------------------------------------------------- */
