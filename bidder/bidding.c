@@ -21,6 +21,7 @@
 #include "bidder/event_sum.h"
 #include "bidder/http_text.h"
 #include "bidder/notice_desk.h"
+#include "bidder/pacing_page.h"
 #include "bidder/report.h"
 #include "bidder/swap_desk.h"
 #include "bidder/worker.h"
@@ -34,6 +35,7 @@
 #define SETTLE_UP_US      1000000
 #define SETTLE_UP_TICK_US 5000
 #define MAX_ERROR_BYTES   4096
+#define PACING_PAGE_BYTES ((size_t)64 << 20)
 
 #define GZIP_LEVEL         1
 #define GZIP_LEAST_BYTES   256
@@ -109,6 +111,33 @@ static const struct admin_endpoint explain_endpoint = {
     .help = "Why each line item would or would not bid on the request in the body (?exchange=ID).",
 };
 
+static void handle_pacing(void *context, struct admin_call *call)
+{
+    struct worker *worker = context;
+    struct bidding *bidding = worker->bidding;
+    struct str format;
+    struct buf page;
+    buf_init(&page, PACING_PAGE_BYTES);
+    if (!bidding->catalog) {
+        admin_reply_text(call, 503, "no catalog is loaded\n");
+    } else {
+        bool json =
+            http_query_get(call->query, STR("format"), &format) && str_eq(format, STR("json"));
+        pacing_page_put(&page, bidding->catalog, bidding->ledger, bidding->pacer, json);
+        admin_reply(call, 200, json ? "application/x-ndjson" : "text/plain; charset=utf-8",
+                    buf_str(&page));
+    }
+    buf_deinit(&page);
+}
+
+static const struct admin_endpoint pacing_endpoint = {
+    .path = "/pacing",
+    .methods = HTTP_GET,
+    .where = ADMIN_ANY_WORKER,
+    .handle = handle_pacing,
+    .help = "Planned and spent of every budget, throttle, forecast, why (?format=json).",
+};
+
 void bidding_register(void)
 {
     auction_metrics_register();
@@ -119,6 +148,7 @@ void bidding_register(void)
     metric_register(&bidding_metrics);
     admin_register(&explain_endpoint);
     admin_person_register();
+    admin_register(&pacing_endpoint);
 }
 
 /* --- life ----------------------------------------------------------------------------------- */

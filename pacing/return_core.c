@@ -219,7 +219,8 @@ static int64_t allowed(const struct return_core *core, const struct return_deal 
                                       .day_s = core->day_end_s - core->day_start_s,
                                       .elapsed_s = now_s - core->day_start_s,
                                       .ahead_s = FORGOTTEN_US / 1000000 + 30,
-                                      .share_passed_ppm = share_passed_ppm(core, deal, now_s)};
+                                      .share_passed_ppm = share_passed_ppm(core, deal, now_s),
+                                      .share_missed_ppm = deal->missed_ppm};
     return return_rule_allowed(&input);
 }
 
@@ -239,6 +240,9 @@ static bool wants_step(const struct return_core *core, struct return_deal *deal,
     if (!deal->open) {
         step->recover = true;
         return true;
+    }
+    if (!deal->whole_day && !pushed_known(deal)) { /* the deal begins now, for everybody */
+        deal->missed_ppm = share_passed_ppm(core, deal, now_s);
     }
     step->cap = allowed(core, deal, now_s);
     int64_t room = step->cap - deal->settled_all - deal->out_all;

@@ -21,6 +21,7 @@ struct return_deal {
     struct budget_step sent;
     int64_t next_sync_us, synced_us, last_push_us;
     bool whole_day;        /* counted since the day began */
+    int64_t missed_ppm;    /* of a usual day, what passed before the first push was counted */
     int32_t hour;          /* of the day, the one hours[] is at */
     int64_t hour_began_at; /* pushes known when it began */
     int64_t hours[24];     /* pushes of today by hour: tomorrow's shape */

@@ -28,11 +28,11 @@ static int64_t pushes_to_come(const struct return_rule_input *in)
 {
     int64_t rest = agreed_pushes(in) - in->pushed;
     rest = rest > 0 ? rest : 0;
-    if (in->share_passed_ppm < TOO_EARLY) {
+    int64_t seen_ppm = in->share_passed_ppm - in->share_missed_ppm;
+    if (seen_ppm < TOO_EARLY) {
         return rest;
     }
-    int64_t by_shape =
-        (int64_t)((wide)in->pushed * (MICROS - in->share_passed_ppm) / in->share_passed_ppm);
+    int64_t by_shape = (int64_t)((wide)in->pushed * (MICROS - in->share_passed_ppm) / seen_ppm);
     return by_shape < rest ? by_shape : rest;
 }
 

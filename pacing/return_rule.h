@@ -10,6 +10,7 @@ struct return_rule_input {
     int64_t day_s, elapsed_s;    /* the local day's length, and how much of it has passed */
     int64_t ahead_s;             /* the slack is that of so much later: leases outlive it */
     int64_t share_passed_ppm;    /* of a usual day's pushes, those before now */
+    int64_t share_missed_ppm;    /* of these, those before anybody counted */
 };
 
 /* pushed * (1 - 1/rho) + slack, at most what leaves the guarantee within reach. Never negative.
@@ -19,7 +20,7 @@ struct return_rule_input {
  *
  * guarantee: filled so far + pushes still expected - further returns >= impressions_per_day.
  * Expected is what was agreed (rho * impressions), or less when the day so far, against a usual
- * day's shape, points to less; the first twentieth of the day points nowhere. */
+ * day's shape, points to less; less than a twentieth of a day points nowhere. */
 int64_t return_rule_allowed(const struct return_rule_input *input);
 /* The slack within it. */
 int64_t return_rule_slack(const struct return_rule_input *input);
