@@ -41,7 +41,7 @@ def wait_for_bids(bench, url, seconds=120):
             raise RuntimeError(f"no bids after {seconds} s: {result['outcomes']}")
 
 
-def start(bench, stack, lines):
+def start(bench, stack, lines, env=None, core=SERVER_CORE, **more_options):
     """One worker, with caps, budgets, event log and Redis on. None, with a word, while there is no
     bidder to measure. The stack stops what was started."""
     program = RELEASE / "jointcap"
@@ -58,11 +58,11 @@ def start(bench, stack, lines):
     options = {"listen": f"127.0.0.1:{port}", "admin": f"127.0.0.1:{admin_port}", "workers": 1,
                "redis": f"unix:{redis.socket}", "catalog": catalog, "secret": SECRET,
                "public_url": f"http://127.0.0.1:{port}", "state_dir": folder / "state",
-               "event_log": folder / "events", "log_level": "warn"}
+               "event_log": folder / "events", "log_level": "warn", **more_options}
     began = time.monotonic()
     process = stack.enter_context(servers.Process(
         "jointcap", [program, *(f"--{name}={value}" for name, value in options.items())],
-        SERVER_CORE, folder / "log"))
+        core, folder / "log", env))
     admin = f"http://127.0.0.1:{admin_port}"
     try:
         servers.wait_for(lambda: is_ready(admin), process.popen, "jointcap", seconds=120)

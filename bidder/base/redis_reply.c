@@ -8,7 +8,8 @@
 
 #include "bidder/base/bug.h"
 
-#define ARENA_FIRST_BYTES 16384
+/* The longest record of a person, 512 exposures, fits: larger replies allocate, and few are. */
+#define ARENA_FIRST_BYTES (128 * 1024)
 
 static struct redis_value *place_of(const redisReadTask *task)
 {
