@@ -297,6 +297,7 @@ def main():
         folder = pathlib.Path(tempfile.mkdtemp(prefix="jointcap-demo-"))
     stack = Stack(folder, listen, admin)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also when started in the background
     try:
         stack.up()
         print(f"Jointcap answers on http://{listen}/openrtb2/<exchange>, its admin port is "
