@@ -35,61 +35,121 @@ static uint32_t get_le32(const char *from)
     return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
 }
 
-/* A field that is 0 is left out: absent and 0 mean the same. */
-#define FILL(field, value)                                                                         \
-    do {                                                                                           \
-        message.field = (value);                                                                   \
-        message.has_##field = message.field != 0;                                                  \
-    } while (0)
+/* Written by hand: protobuf-c's general packing takes five times as long, and a bid's record is on
+ * the request path. Reading is protobuf-c's, and the tests read back what is written here. A field
+ * that is 0 is left out: absent and 0 mean the same. */
+enum wire_type { WIRE_VARINT = 0, WIRE_FIXED64 = 1, WIRE_BYTES = 2, WIRE_FIXED32 = 5 };
+
+#define ACCOUNT_MAX 128
+#define MESSAGE_MAX 640 /* 26 fields of at most 12 bytes, 16 budgets, an account's name */
+
+static uint8_t *put_varint(uint8_t *to, uint64_t value)
+{
+    for (; value >= 128; value >>= 7) {
+        *to++ = (uint8_t)(value | 128);
+    }
+    *to++ = (uint8_t)value;
+    return to;
+}
+
+static uint8_t *put_number_field(uint8_t *to, unsigned field, uint64_t value)
+{
+    if (value) {
+        to = put_varint(to, field << 3 | WIRE_VARINT);
+        to = put_varint(to, value);
+    }
+    return to;
+}
+
+static uint8_t *put_ref_field(uint8_t *to, unsigned field, uint32_t ref)
+{
+    if (ref) {
+        to = put_varint(to, field << 3 | WIRE_FIXED32);
+        put_le32(to, ref);
+        to += 4;
+    }
+    return to;
+}
+
+static uint8_t *put_budgets(uint8_t *to, const struct event_record *event)
+{
+    if (event->budget_count) {
+        to = put_varint(to, 16u << 3 | WIRE_BYTES);
+        to = put_varint(to, event->budget_count * 4);
+        for (uint32_t i = 0; i < event->budget_count; i++, to += 4) {
+            put_le32(to, event->budgets[i]);
+        }
+    }
+    return to;
+}
+
+static uint8_t *put_account(uint8_t *to, struct str account)
+{
+    if (account.len && account.len < ACCOUNT_MAX) {
+        to = put_varint(to, 18u << 3 | WIRE_BYTES);
+        to = put_varint(to, account.len);
+        memcpy(to, account.ptr, account.len);
+        to += account.len;
+    }
+    return to;
+}
+
+static uint8_t *put_auction(uint8_t *to, uint64_t auction)
+{
+    if (auction) {
+        *to++ = 3u << 3 | WIRE_FIXED64;
+        put_le32(to, (uint32_t)auction);
+        put_le32(to + 4, (uint32_t)(auction >> 32));
+        to += 8;
+    }
+    return to;
+}
+
+static uint8_t *put_message(uint8_t *to, const struct event_record *event)
+{
+    to = put_number_field(to, 1, event->kind);
+    to = put_number_field(to, 2, (uint64_t)event->time_us);
+    to = put_auction(to, event->auction);
+    to = put_number_field(to, 4, event->imp_hash);
+    to = put_ref_field(to, 5, event->exchange_ref);
+    to = put_ref_field(to, 6, event->line_ref);
+    to = put_ref_field(to, 7, event->deal_ref);
+    to = put_ref_field(to, 8, event->brand_ref);
+    to = put_ref_field(to, 9, event->creative_ref);
+    to = put_number_field(to, 10, event->bid_s);
+    to = put_number_field(to, 11, (uint64_t)event->price_micros);
+    to = put_number_field(to, 12, (uint64_t)event->cost_micros);
+    to = put_number_field(to, 13, event->flight);
+    to = put_number_field(to, 14, event->flags);
+    to = put_number_field(to, 15, (uint64_t)(int64_t)event->reason);
+    to = put_budgets(to, event);
+    to = put_ref_field(to, 17, event->other_brand_ref);
+    to = put_account(to, event->account);
+    to = put_number_field(to, 19, event->sequence);
+    to = put_number_field(to, 20, (uint64_t)event->used);
+    to = put_number_field(to, 21, (uint64_t)event->returned);
+    to = put_number_field(to, 22, (uint64_t)event->granted);
+    to = put_number_field(to, 23, event->owner);
+    to = put_number_field(to, 24, event->billable);
+    to = put_number_field(to, 25, event->date);
+    return put_number_field(to, 26, event->impressions);
+}
 
 bool event_record_put(struct buf *out, const struct event_record *event)
 {
-    char account[128];
-    uint32_t budgets[EVENT_MAX_BUDGETS];
-    Jointcap__Event message = JOINTCAP__EVENT__INIT;
-    FILL(kind, event->kind);
-    FILL(time_us, (uint64_t)event->time_us);
-    FILL(auction, event->auction);
-    FILL(imp, event->imp_hash);
-    FILL(exchange, event->exchange_ref);
-    FILL(line, event->line_ref);
-    FILL(deal, event->deal_ref);
-    FILL(brand, event->brand_ref);
-    FILL(creative, event->creative_ref);
-    FILL(bid_s, event->bid_s);
-    FILL(price, event->price_micros);
-    FILL(cost, event->cost_micros);
-    FILL(flight, event->flight);
-    FILL(flags, event->flags);
-    FILL(reason, event->reason);
-    FILL(other_brand, event->other_brand_ref);
-    FILL(sequence, event->sequence);
-    FILL(used, event->used);
-    FILL(returned, event->returned);
-    FILL(granted, event->granted);
-    FILL(owner, event->owner);
-    FILL(billable, event->billable);
-    FILL(date, event->date);
-    FILL(impressions, event->impressions);
+    uint8_t bytes[FRAME_BYTES + MESSAGE_MAX];
     BUG_ON(event->budget_count > EVENT_MAX_BUDGETS);
-    memcpy(budgets, event->budgets, event->budget_count * sizeof(budgets[0]));
-    message.n_budget = event->budget_count;
-    message.budget = budgets;
-    if (event->account.len && event->account.len < sizeof(account)) {
-        memcpy(account, event->account.ptr, event->account.len);
-        account[event->account.len] = 0;
-        message.account = account;
-    }
-    size_t len = jointcap__event__get_packed_size(&message);
-    uint8_t *to = len <= EVENT_MAX_BYTES ? (uint8_t *)buf_reserve(out, FRAME_BYTES + len) : NULL;
+    uint8_t *end = put_message(bytes + FRAME_BYTES, event);
+    size_t len = (size_t)(end - bytes);
+    put_le32(bytes, (uint32_t)(len - FRAME_BYTES));
+    put_le32(bytes + 4, crc32c(0, bytes + FRAME_BYTES, len - FRAME_BYTES));
+    char *to = buf_reserve(out, len);
     if (!to) {
         out->failed = false; /* nothing of it was added: the buffer is whole */
         return false;
     }
-    jointcap__event__pack(&message, to + FRAME_BYTES);
-    put_le32(to, (uint32_t)len);
-    put_le32(to + 4, crc32c(0, to + FRAME_BYTES, len));
-    out->len += FRAME_BYTES + len;
+    memcpy(to, bytes, len);
+    out->len += len;
     return true;
 }
 
