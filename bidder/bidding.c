@@ -21,6 +21,7 @@
 #include "bidder/event_sum.h"
 #include "bidder/http_text.h"
 #include "bidder/notice_desk.h"
+#include "bidder/predict.h"
 #include "bidder/pacing_page.h"
 #include "bidder/report.h"
 #include "bidder/swap_desk.h"
@@ -66,7 +67,8 @@ struct bidding {
     struct dmp_desk *dmps;
     struct auction_desk *auctions;
     struct notice_desk *notices;
-    struct catalog *catalog; /* one reference */
+    struct catalog *catalog;     /* one reference */
+    struct predict_model *model; /* NULL: none */
     struct exchange_state *exchanges;
     uint32_t exchange_count;
     struct loop_timer tick;
@@ -393,6 +395,7 @@ void bidding_destroy(struct bidding **out)
     loop_hook_remove(&bidding->worker->loop, &bidding->turn);
     notice_desk_destroy(&bidding->notices);
     auction_desk_destroy(&bidding->auctions);
+    predict_close(&bidding->model);
     dmp_desk_destroy(&bidding->dmps);
     swap_desk_destroy(&bidding->swaps);
     brand_desk_destroy(&bidding->brands);
@@ -561,6 +564,26 @@ static bool configure_exchanges(struct bidding *bidding, const struct catalog *c
     return good;
 }
 
+/* The model file of now; one that cannot be used leaves the last one in place. */
+static void refresh_model(struct bidding *bidding)
+{
+    const char *path = bidding->worker->config->model;
+    struct predict_model *next = NULL;
+    struct buf error;
+    if (!path[0]) {
+        return;
+    }
+    buf_init(&error, MAX_ERROR_BYTES);
+    if (predict_open(path, &next, &error) == STATUS_OK) {
+        auction_desk_set_model(bidding->auctions, next);
+        predict_close(&bidding->model);
+        bidding->model = next;
+    } else {
+        log_error("model: %.*s", STR_ARG(buf_str(&error)));
+    }
+    buf_deinit(&error);
+}
+
 void bidding_set_catalog(struct bidding *bidding, struct catalog *catalog)
 {
     int64_t now_s = clock_wall_us() / SECOND_US;
@@ -573,6 +596,7 @@ void bidding_set_catalog(struct bidding *bidding, struct catalog *catalog)
            !dmp_desk_configure(bidding->dmps, catalog));
     bidding->catalog = catalog;
     auction_desk_set_catalog(bidding->auctions, catalog);
+    refresh_model(bidding);
     if (!bidding->reconciled) {
         reconcile(bidding);
     }

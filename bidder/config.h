@@ -44,6 +44,8 @@
       "Redis commands of one worker under way at once; further ones fail at once.")                \
     X(STRING, catalog, "catalog", "", 0, 0,                                                        \
       "The catalog file: exchanges, deals, campaigns. Read at the start and at SIGHUP.")           \
+    X(STRING, model, "model", "", 0, 0,                                                            \
+      "Model of click and action rates for lines with a goal (jointcapctl model); empty: none.")   \
     X(SECRET, secret, "secret", "", 0, 0,                                                          \
       "The deployment's secret, at least 32 characters, the same on every machine: person keys "   \
       "and notice urls are made with it. Changing it forgets every count.")                        \

@@ -8,9 +8,9 @@
 #include "bidder/catalog_values.h"
 
 static const struct ctl_command *const commands[] = {
-    &ctl_check,  &ctl_load,      &ctl_show,   &ctl_schema,  &ctl_explain,
-    &ctl_events, &ctl_reconcile, &ctl_report, &ctl_pacing,  &ctl_swaps,
-    &ctl_link,   &ctl_forget,    &ctl_person, &ctl_consent, &ctl_audience,
+    &ctl_check,     &ctl_load,    &ctl_show,     &ctl_schema, &ctl_explain, &ctl_events,
+    &ctl_reconcile, &ctl_report,  &ctl_pacing,   &ctl_swaps,  &ctl_link,    &ctl_forget,
+    &ctl_person,    &ctl_consent, &ctl_audience, &ctl_model,
 };
 
 static void print_overview(FILE *out)

@@ -91,3 +91,4 @@ void ctl_put_url_escaped(struct buf *out, const char *text);
 extern const struct ctl_command ctl_check, ctl_load, ctl_show, ctl_schema, ctl_explain;
 extern const struct ctl_command ctl_events, ctl_reconcile, ctl_report, ctl_pacing, ctl_swaps;
 extern const struct ctl_command ctl_link, ctl_forget, ctl_person, ctl_consent, ctl_audience;
+extern const struct ctl_command ctl_model;

@@ -46,7 +46,7 @@ struct loading {
     " %" PRIu64 "\n"
 #define STATE_SCAN                                                                                 \
     "jointcap-audience-load 1 %" SCNx64 " %" SCNx32 " %" SCNd64 " %" SCNd64 " %" SCNu64 " "        \
-                                                                                        "%" SCNu64
+    "%" SCNu64
 
 /* Whatever was read so far is in Redis. */
 static void save_state(struct loading *loading)

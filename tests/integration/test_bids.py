@@ -2,6 +2,7 @@
 import json
 import pathlib
 import re
+import subprocess
 import threading
 import time
 import unittest
@@ -365,6 +366,24 @@ class MustFill(WithX):
         # A third of the pushes, and the slack of the day (20 at most for so few pushes).
         returned = sum(returns for _, _, returns in answers)
         self.assertLessEqual(returned, (len(answers) + 1) / 3 + 20)
+
+
+class Money(WithX):
+    def test_a_goal_bids_what_a_click_is_worth(self):
+        text, model = pathlib.Path(self.folder) / "weights.txt", f"{self.folder}/model"
+        text.write_text("click\tbias\t-4\nclick\tos=windows\t-0.59511985\n")
+        made = subprocess.run([str(harness.JOINTCAPCTL), "model", str(text), "--out", model],
+                              capture_output=True, text=True, check=False)
+        self.assertEqual(made.returncode, 0, made.stderr)
+        item = catalogs.line(self.catalog, "red-rtb")
+        item["goal"] = {"cpc": 2}
+        item["bid_cpm"] = 50
+        jointcap = self.start(model=model)
+        status, answer = jointcap.bid("x", catalogs.request("p"))
+        # 1 / (1 + e^4.59511985) = 1%: 2 a click are 20 a thousand impressions.
+        self.assertAlmostEqual(answer["seatbid"][0]["bid"][0]["price"], 20, places=3)
+        status, answer = jointcap.bid("x", catalogs.request("q", [catalogs.banner(floor=20.01)]))
+        self.assertNotIn("seatbid", answer)
 
 
 class Store(WithX):
