@@ -31,6 +31,7 @@ struct ctl_option {
 #define CTL_MAX_OPTIONS   24
 #define CTL_MAX_ARGUMENTS 16
 
+struct catalog;
 struct ctl_command;
 
 /* One use of a command. Everything points into argv or the tables. */
@@ -86,6 +87,8 @@ void ctl_reply_deinit(struct ctl_reply *reply);
 /* Prints the body: to stdout for 2xx, else to stderr with the status. The exit code. */
 int ctl_print_reply(const struct ctl_reply *reply);
 /* Appends text as part of a url's query or path. */
+/* A good catalog with one reference, or NULL with a message on stderr. */
+struct catalog *ctl_load_catalog(const char *path);
 void ctl_put_url_escaped(struct buf *out, const char *text);
 
 extern const struct ctl_command ctl_check, ctl_load, ctl_show, ctl_schema, ctl_explain;

@@ -17,6 +17,29 @@ static void print_buf(const struct buf *text, FILE *out)
     }
 }
 
+struct catalog *ctl_load_catalog(const char *path)
+{
+    struct catalog *catalog = NULL;
+    struct arena arena;
+    struct buf text;
+    struct problem_list problems;
+    buf_init(&text, (size_t)1 << 30);
+    if (!ctl_read_file(path, &text) || !arena_init(&arena, 65536, (size_t)64 << 20)) {
+        buf_deinit(&text);
+        return NULL;
+    }
+    problem_list_init(&problems, &arena);
+    if (catalog_load(buf_str(&text), NULL, 1, &catalog, &problems) != STATUS_OK) {
+        fprintf(stderr, "jointcapctl: %s is not a good catalog; \"jointcapctl check\" says why\n",
+                path);
+        catalog = NULL;
+    }
+    problem_list_deinit(&problems);
+    arena_deinit(&arena);
+    buf_deinit(&text);
+    return catalog;
+}
+
 /* --- check ---------------------------------------------------------------------------------- */
 
 static void print_summary(const char *path, const struct catalog *catalog)

@@ -228,29 +228,6 @@ static bool put_name(void *context, const char *kind, uint32_t ref, struct buf *
     return false;
 }
 
-static struct catalog *load_catalog(const char *path)
-{
-    struct catalog *catalog = NULL;
-    struct arena arena;
-    struct buf text;
-    struct problem_list problems;
-    buf_init(&text, (size_t)1 << 30);
-    if (!ctl_read_file(path, &text) || !arena_init(&arena, 65536, (size_t)64 << 20)) {
-        buf_deinit(&text);
-        return NULL;
-    }
-    problem_list_init(&problems, &arena);
-    if (catalog_load(buf_str(&text), NULL, 1, &catalog, &problems) != STATUS_OK) {
-        fprintf(stderr, "jointcapctl: %s is not a good catalog; \"jointcapctl check\" says why\n",
-                path);
-        catalog = NULL;
-    }
-    problem_list_deinit(&problems);
-    arena_deinit(&arena);
-    buf_deinit(&text);
-    return catalog;
-}
-
 static int describe(const struct ctl_call *call, struct ctl_store *store,
                     const struct catalog *catalog)
 {
@@ -293,7 +270,7 @@ static int run_person(const struct ctl_call *call)
 {
     struct ctl_store store;
     const char *path = ctl_value(call, "--catalog");
-    struct catalog *catalog = path ? load_catalog(path) : NULL;
+    struct catalog *catalog = path ? ctl_load_catalog(path) : NULL;
     if (path && !catalog) {
         return CTL_FAILED;
     }

@@ -10,7 +10,8 @@
 #define REPORT_US      1000000 /* what was given is told at least this often */
 #define ASK_US         100000  /* how soon after running dry more is asked for */
 #define RETRY_US       500000
-#define LEASE_PART     64 /* a lease is at most this part of the limit */
+#define LEASE_PART     64 /* a lease is this part of the limit, or a few rights */
+#define LEASE_MOST     16 /* at most this part, however fast they go */
 #define REPLY_LIMIT_US 1000000
 
 struct swap_pair {
@@ -22,6 +23,7 @@ struct swap_pair {
     struct swap_step sent;
     int64_t seq;
     int64_t used[2], held[2], undo[2];
+    int64_t level[2]; /* rights kept at hand; grows while they run out between two steps */
     int64_t given[2]; /* all workers */
     int64_t limit;
     int64_t next_us, sent_us;
@@ -200,8 +202,7 @@ static void send_step(struct swap_pair *pair, int64_t now_us)
 /* What a worker keeps at hand: enough for a short while, a small part of what all may give. */
 static int64_t wanted(const struct swap_pair *pair, int side)
 {
-    int64_t part = pair->limit / LEASE_PART;
-    int64_t level = part > 4 * pair->plan.unit ? part : 4 * pair->plan.unit;
+    int64_t level = pair->level[side];
     if (pair->dropped || pair->limit < pair->plan.limit || pair->held[side] >= level / 2) {
         /* Towards the flight's end single rights only. */
         return pair->refused[side] && pair->held[side] < pair->plan.unit && !pair->dropped
@@ -211,8 +212,22 @@ static int64_t wanted(const struct swap_pair *pair, int side)
     return level - pair->held[side];
 }
 
+/* What a crash may cost is bound by the level, so it is no larger than the traffic asks for. */
+static void set_level(struct swap_pair *pair, int side)
+{
+    int64_t least = pair->limit / LEASE_PART, most = pair->limit / LEASE_MOST;
+    least = least > 4 * pair->plan.unit ? least : 4 * pair->plan.unit;
+    most = most > least ? most : least;
+    int64_t level = pair->refused[side]                         ? 2 * pair->level[side]
+                    : pair->held[side] >= pair->level[side] / 2 ? pair->level[side] / 2
+                                                                : pair->level[side];
+    pair->level[side] = level < least ? least : level > most ? most : level;
+}
+
 static void make_step(struct swap_pair *pair)
 {
+    set_level(pair, 0);
+    set_level(pair, 1);
     pair->sent = (struct swap_step){
         .owner = pair->book->owner,
         .life = pair->book->life,
