@@ -60,45 +60,6 @@ static enum bidreq_reject decode(struct auction *auction)
                : openrtb_pb_decode(auction->body, &auction->arena, &auction->request);
 }
 
-static int64_t scale_price(int64_t micros, int64_t unit_micros)
-{
-    __extension__ typedef __int128 wide;
-    return (int64_t)((wide)micros * unit_micros / 1000000);
-}
-
-/* Wire prices in the exchange's unit (fen, ...) become prices in whole currency. */
-void auction_scale_prices(const struct catalog_exchange *exchange, struct bid_request *request)
-{
-    int64_t unit = exchange->price_unit_micros;
-    if (unit == 1000000) {
-        return;
-    }
-    for (uint32_t i = 0; i < request->imp.count; i++) {
-        struct bidreq_imp *imp = &request->imp.items[i];
-        imp->bidfloor_micros = scale_price(imp->bidfloor_micros, unit);
-        struct bidreq_av *both[] = {imp->video, imp->audio};
-        for (size_t v = 0; v < COUNT_OF(both); v++) {
-            if (!both[v]) {
-                continue;
-            }
-            both[v]->mincpmpersec_micros = scale_price(both[v]->mincpmpersec_micros, unit);
-            for (uint32_t f = 0; f < both[v]->durfloors.count; f++) {
-                struct bidreq_durfloor *floor = &both[v]->durfloors.items[f];
-                floor->bidfloor_micros = scale_price(floor->bidfloor_micros, unit);
-            }
-        }
-        for (uint32_t d = 0; d < imp->deals.count; d++) {
-            struct bidreq_deal *deal = &imp->deals.items[d];
-            deal->bidfloor_micros = scale_price(deal->bidfloor_micros, unit);
-            deal->mincpmpersec_micros = scale_price(deal->mincpmpersec_micros, unit);
-            for (uint32_t f = 0; f < deal->durfloors.count; f++) {
-                struct bidreq_durfloor *floor = &deal->durfloors.items[f];
-                floor->bidfloor_micros = scale_price(floor->bidfloor_micros, unit);
-            }
-        }
-    }
-}
-
 static void set_deadline(struct auction *auction, const struct catalog_exchange *exchange)
 {
     int64_t tmax_us =
@@ -121,7 +82,6 @@ static void run(struct auction *auction)
     struct bid_request *request = &auction->request;
     auction->test = request->test == 1;
     auction->request_hash = hash_str(request->id);
-    auction_scale_prices(exchange, request);
     set_deadline(auction, exchange);
     if (auction->now_us + 3 * auction->desk->options.encode_us > auction->deadline_us) {
         finish_no_bid(auction, NO_BID_NO_TIME);
@@ -456,8 +416,10 @@ static void finish(struct auction *auction, const struct auction_answer *answer)
         if (sent) {
             auction_note_bid(auction, decision);
         } else {
-            brand_desk_undo(desk->desks.brands, auction->catalog, decision->offer->deal,
-                            auction->catalog->lines[decision->line].brand);
+            if (!auction->test) {
+                brand_desk_undo(desk->desks.brands, auction->catalog, decision->offer->deal,
+                                auction->catalog->lines[decision->line].brand);
+            }
             auction_give_back(auction, decision);
         }
     }

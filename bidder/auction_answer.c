@@ -32,12 +32,6 @@ static struct str write_id(uint64_t auction, int64_t place, char out[BID_ID_BYTE
     return text;
 }
 
-static int64_t to_wire_price(const struct catalog_exchange *exchange, int64_t micros)
-{
-    __extension__ typedef __int128 wide;
-    return (int64_t)((wide)micros * 1000000 / exchange->price_unit_micros);
-}
-
 static enum bid_mtype mtype_of(const struct catalog_creative *creative)
 {
     switch (creative->type) {
@@ -176,7 +170,7 @@ static struct bid make_bid(const struct auction *auction, const struct decision 
     return (struct bid){
         .id = bid_id,
         .impid = decision->imp->id,
-        .price_micros = to_wire_price(exchange, decision->offer->price_micros),
+        .price_micros = select_wire_price(exchange, decision->offer->price_micros),
         .adm = text_at(texts, places, TEXT_ADM),
         .nurl = text_at(texts, places, TEXT_NURL),
         .burl = text_at(texts, places, TEXT_BURL),

@@ -94,4 +94,3 @@ enum no_bid_reason auction_reason_of_select(enum select_miss miss);
  * worth by the model, at most bid_cpm when both are given. */
 int64_t auction_line_price(struct auction *auction, const struct bidreq_imp *imp,
                            const struct catalog_line *line);
-void auction_scale_prices(const struct catalog_exchange *exchange, struct bid_request *request);

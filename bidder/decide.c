@@ -126,7 +126,9 @@ static void decide_open(const struct decide_context *context, struct decision *d
 
 static bool may_return(const struct decide_context *context, const struct guaranteed_push *push)
 {
-    return context->quota && context->catalog->deals[push->deal].buying == BUYING_PDB &&
+    /* A test is not counted as a push: it takes nothing from the allowance and is filled. */
+    return !context->test && context->quota &&
+           context->catalog->deals[push->deal].buying == BUYING_PDB &&
            return_quota_take(context->quota, push->deal, context->now_s);
 }
 

@@ -133,8 +133,9 @@ static void explain_all(struct explain *explain)
     const struct catalog *catalog = auction->catalog;
     struct decide_context context = auction_decide_context(auction);
     context.note = NULL;
+    const struct catalog_exchange *profile = &catalog->exchanges[auction->exchange];
     buf_printf(&explain->out, "request %.*s on %.*s, catalog generation %llu, %u impression(s)\n",
-               STR_ARG(auction->request.id), STR_ARG(catalog->exchanges[auction->exchange].id),
+               STR_ARG(auction->request.id), STR_ARG(profile->id),
                (unsigned long long)catalog->generation, auction->request.imp.count);
     put_person(explain);
     for (uint32_t i = 0; i < auction->request.imp.count; i++) {
@@ -143,7 +144,7 @@ static void explain_all(struct explain *explain)
                    imp->banner ? " banner" : "", imp->video ? " video" : "",
                    imp->audio ? " audio" : "", imp->native ? " native" : "");
         BUF_PUT_LITERAL(&explain->out, ", floor ");
-        buf_put_micros(&explain->out, imp->bidfloor_micros);
+        buf_put_micros(&explain->out, select_real_price(profile, imp->bidfloor_micros));
         buf_printf(&explain->out, " %.*s", STR_ARG(imp->bidfloorcur));
         for (uint32_t d = 0; d < imp->deals.count; d++) {
             buf_printf(&explain->out, "%s%.*s", d ? ", " : ", deals ",
@@ -220,7 +221,6 @@ enum status auction_explain(struct auction_desk *desk, struct str exchange_id, s
     buf_init(&explain->detail, 4096);
     const struct catalog_exchange *profile = &desk->catalog->exchanges[exchange];
     auction->request_hash = hash_str(auction->request.id);
-    auction_scale_prices(profile, &auction->request);
     person_identify(&desk->person_secret, profile->ids, profile->id_count, profile->household_ids,
                     profile->household_id_count, &auction->request, &auction->person);
     if (auction->person.key_count || auction->person.has_household) {

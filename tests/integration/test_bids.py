@@ -162,6 +162,26 @@ class Bids(WithX):
         bid = answer["seatbid"][0]["bid"][0]
         self.assertEqual((bid["dealid"], bid["price"], bid["dur"]), ("PDB-1", 25, 15))
 
+    def test_prices_in_fen(self):
+        self.catalog["exchanges"].append({"id": "fen", "price_unit": "fen", "no_bid": "nbr",
+                                          "tmax_ms": 1000, "ids": ["device.ifa"]})
+        self.catalog["deals"].append({"id": "PDB-F", "exchange": "fen", "buying": "pdb",
+                                      "owner": "red", "cpm": 25})
+        catalogs.line(self.catalog, "red-pdb")["deals"].append("PDB-F")
+        jointcap = self.start()
+
+        def bid(name, imp):
+            _, answer = jointcap.bid("fen", catalogs.request(name, [imp]))
+            return [bid["price"] for seat in answer.get("seatbid", []) for bid in seat["bid"]]
+
+        self.assertEqual(bid("p1", catalogs.banner(bidfloor=1000, bidfloorcur="CNY")), [1000])
+        self.assertEqual(bid("p2", catalogs.banner(bidfloor=1000.01, bidfloorcur="CNY")), [])
+        self.assertEqual(bid("p3", catalogs.banner(bidfloor=100, bidfloorcur="USD")), [1000])
+        self.assertEqual(bid("p4", catalogs.banner(bidfloor=143, bidfloorcur="USD")), [])
+        for at, floor, price in ((3, 2400, 2400), (1, 2400, 2500), (3, 2500, 2500), (1, 0, 2500)):
+            deal = {**catalogs.pdb_deal("PDB-F", floor), "at": at}
+            self.assertEqual(bid(f"d{at}-{floor}", catalogs.video(deals=[deal])), [price])
+
     def test_multi_imp_gets_a_bid_each_and_shares_the_caps(self):
         self.catalog["frequency_caps"][0]["max"] = 2
         jointcap = self.start()
@@ -359,6 +379,9 @@ class MustFill(WithX):
             return sum(returns for _, _, returns in answers) > 0
 
         harness.wait_until(pushed_once_more, "the first return")
+        for _ in range(10):  # a test takes nothing from the allowance
+            creative, _, returns = self.push(jointcap, "p", test=1)
+            self.assertEqual((creative, returns), ("red-video", 0))
         while len(answers) < 200 or answers[-1][2]:
             answers.append(self.push(jointcap, "p"))
         for creative, forced, returns in answers:  # each push is one or the other
