@@ -406,6 +406,17 @@ class Swaps(BrandCase):
         self.wait_ledger({"a": 20, "b": 0})
 
 
+class Script(BrandCase):
+    def test_lua_and_c_are_one_rule(self):
+        seed = random.randrange(1 << 30)
+        done = subprocess.run([str(harness.BUILD / "drive_swap"), self.redis().address, "200",
+                               "150", str(seed)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              text=True, timeout=120, check=False)
+        print(done.stdout.strip())
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertIn("200 sequences of 150 steps equal", done.stdout)
+
+
 class CrossAdvertiser(BrandCase):
     """People are known to the DMP by their key only."""
 
