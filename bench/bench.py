@@ -33,6 +33,7 @@ from servers import LOAD_CORE, RELEASE, ROOT
 
 # The exposures of a person: 16 bytes of key in braces, as frequency/freq_codec.h says.
 PERSON_RECORDS = b"{" + b"?" * 16 + b"}c"
+BUSY = 0.5  # a load average before the run from which on others took part of the two cores
 SECTIONS = ["floor", "ladder", "lines", "persons"]
 
 
@@ -389,7 +390,10 @@ def report(results):
              f"{' (virtual)' if machine_row['virtual'] else ''}, {machine_row['memory_gb']} GB, "
              f"kernel {machine_row['kernel']}, Redis {machine_row['redis']}, "
              f"nginx {machine_row['nginx']}; load average before: "
-             f"{machine_row['load_before']:.2f}.", "", f"    {results['command']}", ""]
+             f"{machine_row['load_before']:.2f}."
+             + (" **The machine was busy: these figures say little.**"
+                if machine_row["load_before"] > BUSY else ""),
+             "", f"    {results['command']}", ""]
     for name, part in (("floor", report_floor), ("ladder", report_ladder),
                        ("lines", report_lines), ("persons", report_persons)):
         if results.get(name):
@@ -414,6 +418,8 @@ def main():
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="jointcap-bench-") as folder:
         bench = Bench(Plan(args.quick), pathlib.Path(folder), out)
+        if bench.results["machine"]["load_before"] > BUSY:
+            bench.say("the machine is busy: these figures will say little")
         for section in wanted:
             bench.say(f"{section}:")
             globals()[f"run_{section}"](bench)
