@@ -29,7 +29,8 @@ struct auction_desk *auction_desk_create(const struct auction_options *options,
      * steps of 16 us. A worker that makes fewer than 62,500 a second on average stays behind it,
      * and 2^40 steps come round after 203 days, when every token of before has expired. */
     desk->sequence = (uint64_t)(clock_wall_us() >> 4) & ((1ull << 40) - 1);
-    desk->pool = calloc(options->max_auctions, sizeof(*desk->pool));
+    desk->shading = calloc(CATALOG_MAX_LINES, sizeof(*desk->shading));
+    desk->pool = desk->shading ? calloc(options->max_auctions, sizeof(*desk->pool)) : NULL;
     for (uint32_t i = 0; desk->pool && i < options->max_auctions; i++) {
         struct auction *auction = &desk->pool[i];
         auction->desk = desk;
@@ -64,6 +65,7 @@ void auction_desk_destroy(struct auction_desk **desk)
         }
     }
     free((*desk)->pool);
+    free((*desk)->shading);
     if ((*desk)->catalog) {
         catalog_release(&(*desk)->catalog);
     }
@@ -90,6 +92,19 @@ const struct catalog *auction_desk_catalog(const struct auction_desk *desk)
 void auction_desk_set_model(struct auction_desk *desk, const struct predict_model *model)
 {
     desk->model = model;
+}
+
+void auction_desk_learn_price(struct auction_desk *desk, uint32_t line_ref, bool won)
+{
+    const struct catalog *catalog = desk->catalog;
+    for (uint32_t i = 0; catalog && i < catalog->shading_lines.count; i++) {
+        const struct catalog_line *line = &catalog->lines[catalog->shading_lines.items[i]];
+        if (line->ref == line_ref) {
+            won ? shading_won(&desk->shading[line->slot])
+                : shading_outbid(&desk->shading[line->slot]);
+            return;
+        }
+    }
 }
 
 uint32_t auction_desk_running(const struct auction_desk *desk)

@@ -4,6 +4,7 @@
 #include "bidder/auction.h"
 #include "bidder/base/buf.h"
 #include "bidder/predict.h"
+#include "pacing/shading.h"
 
 /* A stage's end time, for the histograms. */
 enum auction_stage {
@@ -54,6 +55,7 @@ struct auction_desk {
     struct token_keys token_keys;
     struct catalog *catalog;           /* own reference */
     const struct predict_model *model; /* borrowed; NULL = none */
+    struct shading *shading;           /* owned; by line slot, CATALOG_MAX_LINES of them */
     struct auction *pool;              /* owned array */
     struct auction *free;
     uint32_t running;

@@ -100,6 +100,24 @@ static void drop_line(struct auction *auction, struct decision *decision, uint32
     auction_note_line(auction, line, reason);
 }
 
+/* In an open first-price auction, a line that asks for it bids what it takes. */
+static void shade(const struct auction *auction, const struct catalog_line *line,
+                  struct offer *offer)
+{
+    if (!line->shading || auction->request.at != 1 || offer->deal != CATALOG_NONE) {
+        return;
+    }
+    const struct shading *shading = &auction->desk->shading[line->slot];
+    int64_t price_micros = shading_price(shading, offer->price_micros, offer->floor_micros);
+    __extension__ typedef __int128 wide;
+    if (price_micros < offer->price_micros) { /* what it costs shrinks alike, rounded up */
+        offer->cost_cpm_micros =
+            (int64_t)(((wide)offer->cost_cpm_micros * price_micros + offer->price_micros - 1) /
+                      offer->price_micros);
+        offer->price_micros = price_micros;
+    }
+}
+
 /* Offers of all lines that match the impression. False when the arena is full. */
 static bool select_imp(struct auction *auction, const struct target_request *target,
                        struct decision *decision)
@@ -134,6 +152,7 @@ static bool select_imp(struct auction *auction, const struct target_request *tar
         if (miss) {
             drop_line(auction, decision, lines[i], auction_reason_of_select(miss));
         } else {
+            shade(auction, line, offer);
             decision->offer_count++;
         }
     }

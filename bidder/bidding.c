@@ -193,6 +193,15 @@ static void on_lost(void *context, const struct notice_token *token)
     }
 }
 
+/* OpenRTB loss codes: 102 = lost to a higher bid. */
+static void on_auctioned(void *context, const struct notice_token *token, bool won, int32_t loss)
+{
+    struct bidding *bidding = context;
+    if (won || loss == 102) {
+        auction_desk_learn_price(bidding->auctions, token->line_ref, won);
+    }
+}
+
 static bool create_stores(struct bidding *bidding, const struct config *config)
 {
     struct loop *loop = &bidding->worker->loop;
@@ -282,6 +291,7 @@ static bool create_desks(struct bidding *bidding, const struct config *config)
         .catalog = catalog_of_now,
         .catalog_context = bidding,
         .lost = on_lost,
+        .auctioned = on_auctioned,
         .lost_context = bidding,
     };
     const struct notice_options notices = {.owner = bidding->owner};

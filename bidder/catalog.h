@@ -276,6 +276,7 @@ struct catalog {
     uint32_t campaign_count;
     struct catalog_line *lines;
     uint32_t line_count;
+    struct index_list shading_lines; /* lines with shading */
     struct catalog_creative *creatives;
     uint32_t creative_count;
     struct catalog_budget *budgets;

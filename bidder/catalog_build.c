@@ -283,6 +283,19 @@ static struct cap_list as_caps(struct index_list list)
     return (struct cap_list){.items = list.items, .count = list.count};
 }
 
+static void list_shading_lines(struct catalog_reader *reader)
+{
+    struct catalog *catalog = reader->catalog;
+    uint32_t *items = reader_keep(reader, catalog->line_count, sizeof(*items));
+    uint32_t count = 0;
+    for (uint32_t i = 0; items && i < catalog->line_count; i++) {
+        if (catalog->lines[i].shading) {
+            items[count++] = i;
+        }
+    }
+    catalog->shading_lines = (struct index_list){.items = items, .count = count};
+}
+
 static enum status build_book(struct catalog_reader *reader)
 {
     struct catalog *catalog = reader->catalog;
@@ -318,6 +331,7 @@ enum status reader_finish(struct catalog_reader *reader)
     drop_unused_households(reader->catalog);
     build_lookups(reader);
     assign_slots(reader);
+    list_shading_lines(reader);
     enum status status = reader->no_memory ? STATUS_NO_MEMORY : build_book(reader);
     BUG_ON(status == STATUS_INVALID); /* refs that meet were refused by the checks */
     return status == STATUS_OK ? target_index_build(reader->catalog) : status;

@@ -53,6 +53,9 @@ struct notice_deps {
     /* A loss notice for a bid of this worker that was not shown; at most once per bid. May be NULL.
      */
     void (*lost)(void *context, const struct notice_token *token);
+    /* A win or loss notice, as it comes (perhaps twice). loss: OpenRTB loss code, -1 = not said.
+     * May be NULL. */
+    void (*auctioned)(void *context, const struct notice_token *token, bool won, int32_t loss);
     void *lost_context;
 };
 

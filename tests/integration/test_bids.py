@@ -409,6 +409,27 @@ class Money(WithX):
         self.assertNotIn("seatbid", answer)
 
 
+    def test_shading_lowers_a_price_that_keeps_winning_first_price_auctions(self):
+        catalogs.line(self.catalog, "red-rtb")["shading"] = True
+        self.catalog["frequency_caps"] = [{"id": "red-day", "max": 10000,
+                                           "window": {"calendar": "day"}}]
+        self.catalog["campaigns"][0]["frequency_caps"] = ["red-day"]
+        jointcap = self.start()
+        prices = []
+        for i in range(40):
+            bid = jointcap.bid("x", catalogs.request(f"p{i}"))[1]["seatbid"][0]["bid"][0]
+            prices.append(bid["price"])
+            self.notify(jointcap, bid["nurl"])
+        self.assertEqual(prices[0], 10)
+        self.assertAlmostEqual(prices[-1], 10 * (1 - 39 * 0.001), places=6)
+        second = jointcap.bid("x", catalogs.request("s", at=2))[1]["seatbid"][0]["bid"][0]
+        self.assertEqual(second["price"], 10)
+        outbid = bid["lurl"].replace("${AUCTION_LOSS}", "102")
+        self.notify(jointcap, outbid)
+        bid = jointcap.bid("x", catalogs.request("t"))[1]["seatbid"][0]["bid"][0]
+        self.assertGreater(bid["price"], prices[-1])
+
+
 class Store(WithX):
     def test_redis_stopped_and_back(self):
         jointcap = self.start()
