@@ -10,3 +10,8 @@ sim-pacing: deps $(SIM)/sim_pacing ## Simulated days against the real throttle; 
 .PHONY: sim-return
 sim-return: deps $(SIM)/sim_return ## A day of PDB pushes: how much is returned, by ratio and workers
 	@SIM_FULL=1 $(SIM)/sim_return
+
+.PHONY: test-money
+test-money: deps ## Four ledgers, 50 budgets, a real Redis, everything killed once: never overspent
+	+@$(MAKE) --no-print-directory VARIANT=release build/release/drive_money
+	@python3 tests/system/money.py $(MONEY_ARGS)
