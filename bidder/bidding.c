@@ -62,6 +62,7 @@ struct bidding {
     struct swap_book *swap_book;
     struct event_log *events;
     struct report *report;
+    struct creative_counts *counts;
     struct brand_desk *brands;
     struct swap_desk *swaps;
     struct dmp_desk *dmps;
@@ -202,6 +203,12 @@ static void on_auctioned(void *context, const struct notice_token *token, bool w
     }
 }
 
+static void on_seen(void *context, const struct notice_token *token, bool click)
+{
+    struct bidding *bidding = context;
+    creative_counts_note(bidding->counts, token->line_ref, token->creative_ref, click);
+}
+
 static bool create_stores(struct bidding *bidding, const struct config *config)
 {
     struct loop *loop = &bidding->worker->loop;
@@ -230,9 +237,10 @@ static bool create_stores(struct bidding *bidding, const struct config *config)
     bidding->pacer =
         bidding->ledger ? pacer_create(bidding->redis, bidding->ledger, bidding->owner) : NULL;
     bidding->swap_book = swap_book_create(bidding->redis, bidding->owner, clock_wall_us());
+    bidding->counts = creative_counts_create(bidding->redis);
     bidding->report = report_create(bidding->redis, catalog_of_now, bidding);
     return bidding->store && bidding->ledger && bidding->pacer && bidding->quota &&
-           bidding->swap_book && bidding->report;
+           bidding->swap_book && bidding->counts && bidding->report;
 }
 
 static enum event_fsync fsync_of(const char *text)
@@ -254,6 +262,9 @@ static bool create_desks(struct bidding *bidding, const struct config *config)
         }
     }
     bidding->brands = brand_desk_create();
+    if (bidding->brands) {
+        brand_desk_set_counts(bidding->brands, bidding->counts);
+    }
     bidding->swaps = swap_desk_create(bidding->swap_book);
     bidding->dmps = dmp_desk_create(&bidding->worker->loop, on_learned, bidding);
     const struct auction_options auctions = {
@@ -292,7 +303,8 @@ static bool create_desks(struct bidding *bidding, const struct config *config)
         .catalog_context = bidding,
         .lost = on_lost,
         .auctioned = on_auctioned,
-        .lost_context = bidding,
+        .seen = on_seen,
+        .event_context = bidding,
     };
     const struct notice_options notices = {.owner = bidding->owner};
     bidding->notices = notice_desk_create(&deps, &notices);
@@ -328,6 +340,7 @@ static void on_tick(void *context)
     swap_tick(bidding->swap_book, now_us, wall_us / SECOND_US);
     notice_tick(bidding->notices, now_us, wall_us);
     report_tick(bidding->report, now_us);
+    creative_counts_tick(bidding->counts, now_us);
     if (bidding->events) {
         event_log_tick(bidding->events, wall_us);
     }
@@ -421,6 +434,7 @@ void bidding_destroy(struct bidding **out)
     redis_destroy(&bidding->redis);
     /* After Redis, whose end calls back what is under way; the others above outlive their calls. */
     swap_book_destroy(&bidding->swap_book);
+    creative_counts_destroy(&bidding->counts);
     free_exchanges(bidding);
     gzip_destroy(&bidding->gzip);
     buf_deinit(&bidding->inflated);
@@ -602,6 +616,7 @@ void bidding_set_catalog(struct bidding *bidding, struct catalog *catalog)
     BUG_ON(!configure_exchanges(bidding, catalog) || !configure_budgets(bidding, catalog, now_s) ||
            !configure_pacer(bidding, catalog) || !configure_quota(bidding, catalog, now_s) ||
            !brand_desk_configure(bidding->brands, catalog) ||
+           !creative_counts_configure(bidding->counts, catalog) ||
            !swap_desk_configure(bidding->swaps, catalog, now_s) ||
            !dmp_desk_configure(bidding->dmps, catalog));
     bidding->catalog = catalog;

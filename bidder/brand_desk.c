@@ -1,9 +1,11 @@
 /* Owns: per rotation the exposures given, by rotation ref, so that they survive a reload. */
 #include "bidder/brand_desk.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "bidder/base/bug.h"
+#include "bidder/base/prng.h"
 #include "pacing/rotation.h"
 
 /* Exposures after which a deficit is forgotten. */
@@ -23,6 +25,7 @@ struct brand_desk {
     uint32_t *rotation_of_deal; /* owned; by catalog deal; CATALOG_NONE */
     bool *rotates;              /* owned; by catalog brand */
     uint32_t brand_count;
+    const struct creative_counts *counts; /* borrowed; NULL: nothing is learned */
 };
 
 struct brand_desk *brand_desk_create(void)
@@ -63,7 +66,8 @@ static void fill_slot(struct rotation_slot *slot, const struct brand_desk *old,
 bool brand_desk_configure(struct brand_desk *desk, const struct catalog *catalog)
 {
     struct brand_desk next = {.slot_count = catalog->rotation_count,
-                              .brand_count = catalog->brand_count};
+                              .brand_count = catalog->brand_count,
+                              .counts = desk->counts};
     next.slots = calloc(catalog->rotation_count + 1, sizeof(*next.slots));
     next.rotation_of_deal = malloc((catalog->deal_count + 1) * sizeof(*next.rotation_of_deal));
     next.rotates = calloc(catalog->brand_count + 1, sizeof(*next.rotates));
@@ -202,10 +206,23 @@ bool brand_desk_rotates(const struct brand_desk *desk, uint32_t brand)
     return desk && brand < desk->brand_count && desk->rotates[brand];
 }
 
-uint32_t brand_desk_creative_weight(const struct brand_desk *desk, const struct catalog_line *line,
-                                    uint32_t position)
+void brand_desk_set_counts(struct brand_desk *desk, const struct creative_counts *counts)
 {
-    (void)desk;
-    uint32_t weight = line->creatives[position].weight;
-    return weight ? weight : 1;
+    desk->counts = counts;
+}
+
+double brand_desk_creative_score(const struct brand_desk *desk, const struct catalog *catalog,
+                                 const struct catalog_line *line, uint32_t position, uint64_t seed)
+{
+    const struct line_creative *option = &line->creatives[position];
+    uint64_t draw = prng_mix(seed + position);
+    if (desk && desk->counts && line->best_performing) {
+        uint32_t creative_ref = catalog->creatives[option->creative].ref;
+        return creative_draw(creative_counts_get(desk->counts, line->ref, creative_ref), draw);
+    }
+    /* The highest u^(1/w) is option i with probability w_i / sum (Efraimidis and Spirakis, 2006);
+     * the logarithm keeps the order. */
+    struct prng prng = {.state = draw};
+    double unit = 1 - prng_unit(&prng);
+    return log(unit) / (option->weight ? option->weight : 1);
 }

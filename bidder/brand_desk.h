@@ -4,6 +4,7 @@
 #pragma once
 
 #include "bidder/catalog.h"
+#include "bidder/creative_counts.h"
 #include "bidder/select.h"
 #include "frequency/freq.h"
 
@@ -38,6 +39,10 @@ void brand_desk_lost(struct brand_desk *desk, const struct catalog *catalog, uin
 
 /* Is the brand in any rotation (then its exposures are kept: the last touch matters)? */
 bool brand_desk_rotates(const struct brand_desk *desk, uint32_t brand);
-/* The weight of one of a line's creatives: the planner's, or by measured clicks. Never 0. */
-uint32_t brand_desk_creative_weight(const struct brand_desk *desk, const struct catalog_line *line,
-                                    uint32_t position);
+/* Clicks of lines with best_performing are counted there from now on; borrowed, may be NULL. */
+void brand_desk_set_counts(struct brand_desk *desk, const struct creative_counts *counts);
+/* Of the creatives a line may show, the one with the highest score is shown: a draw by planned
+ * weights, or by measured clicks. seed: the request's and the line's; the same seed, the same draw.
+ */
+double brand_desk_creative_score(const struct brand_desk *desk, const struct catalog *catalog,
+                                 const struct catalog_line *line, uint32_t position, uint64_t seed);

@@ -170,9 +170,9 @@ enum no_bid_reason decide_creative(const struct decide_context *context, const s
     const struct catalog *catalog = context->catalog;
     const struct catalog_line *line = &catalog->lines[offer->line];
     enum no_bid_reason reason = NO_BID_CREATIVE;
-    uint64_t total = 0;
     uint32_t chosen = CATALOG_NONE;
-    uint64_t draw = prng_mix(context->request_hash ^ line->ref);
+    double highest = 0;
+    uint64_t seed = prng_mix(context->request_hash ^ line->ref);
     for (uint32_t i = 0; i < offer->creative_count; i++) {
         uint32_t position = offer->creatives[i];
         const struct line_creative *option = &line->creatives[position];
@@ -187,13 +187,10 @@ enum no_bid_reason decide_creative(const struct decide_context *context, const s
             reason = NO_BID_CREATIVE_AT_CAP;
             continue;
         }
-        /* Weighted draw in one pass: the i-th replaces the choice with probability w_i / sum. */
-        uint32_t weight = brand_desk_creative_weight(context->brands, line, position);
-        total += weight;
-        draw = prng_mix(draw);
-        __extension__ typedef unsigned __int128 wide;
-        if (chosen == CATALOG_NONE || (uint64_t)(((wide)draw * total) >> 64) < weight) {
+        double score = brand_desk_creative_score(context->brands, catalog, line, position, seed);
+        if (chosen == CATALOG_NONE || score > highest) {
             chosen = option->creative;
+            highest = score;
         }
     }
     *creative = chosen;

@@ -203,6 +203,10 @@ static void on_counted(void *owner, enum redis_result result, const struct redis
     confirm_again(op);
     if (first) {
         report_event(op);
+        const struct notice_deps *deps = &op->desk->deps;
+        if (deps->seen && (op->event == NOTICE_IMPRESSION || op->event == NOTICE_CLICK)) {
+            deps->seen(deps->event_context, &op->token, op->event == NOTICE_CLICK);
+        }
     }
     finish(op, first ? NOTICE_DONE : NOTICE_DUPLICATE);
 }
@@ -360,7 +364,7 @@ static void on_loss(void *owner, enum redis_result result, const struct redis_va
         freq_release(desk->deps.store, &op->token.ticket);
     }
     if (ours && !op->retried && desk->deps.lost) { /* what is not safe twice: rather not at all */
-        desk->deps.lost(desk->deps.lost_context, &op->token);
+        desk->deps.lost(desk->deps.event_context, &op->token);
     }
     finish(op, NOTICE_RELEASED);
 }

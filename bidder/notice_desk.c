@@ -241,7 +241,7 @@ static void record(struct notice_op *op, const struct notice *notice)
     };
     struct event_record event;
     if (op->desk->deps.auctioned && (notice->event == NOTICE_WIN || notice->event == NOTICE_LOSS)) {
-        op->desk->deps.auctioned(op->desk->deps.lost_context, &op->token,
+        op->desk->deps.auctioned(op->desk->deps.event_context, &op->token,
                                  notice->event == NOTICE_WIN, notice->loss);
     }
     if (!kinds[notice->event]) {

@@ -56,7 +56,9 @@ struct notice_deps {
     /* A win or loss notice, as it comes (perhaps twice). loss: OpenRTB loss code, -1 = not said.
      * May be NULL. */
     void (*auctioned)(void *context, const struct notice_token *token, bool won, int32_t loss);
-    void *lost_context;
+    /* An impression or a click came for the first time. May be NULL. */
+    void (*seen)(void *context, const struct notice_token *token, bool click);
+    void *event_context; /* of lost, auctioned and seen */
 };
 
 struct notice_options {

@@ -229,6 +229,41 @@ class Rotation(BrandCase):
                 self.assertEqual(before, "b", shown)  # the only one left
 
 
+class Creatives(BrandCase):
+    def test_the_better_one_wins_and_workers_share_what_they_learn(self):
+        seed = random.randrange(1 << 30)
+        print(f"seed {seed}")
+        dice = random.Random(seed)
+        catalog = rotating(rotations=[], campaigns=[campaign("a", ["PDB-1"])],
+                           creatives=[creative("a"), creative("b")])
+        catalog["campaigns"][0]["line_items"][0].update(creatives=["a-v", "b-v"],
+                                                        best_performing=True)
+        catalog["advertisers"][0]["brands"] = [{"id": "a"}]
+        jointcap = self.start(catalog, workers=2)
+        rates = {"a-v": 0.1, "b-v": 0.4}
+
+        def work(client, item):
+            number, luck = item
+            bid = client.bid(video_request(f"best-{number}"))
+            client.notify(impression_url(bid))
+            if luck < rates[bid["crid"]]:
+                click = re.search(r"<ClickThrough[^>]*><!\[CDATA\[([^\]]+)\]\]>", bid["adm"])[1]
+                client.notify(click)
+            return bid["crid"]
+
+        first = self.spread(jointcap, [(i, dice.random()) for i in range(1500)], work)
+
+        def shared():
+            redis = self.redis()
+            return sum(int(n) for key in redis.command("KEYS", "cc:*")
+                       for n in redis.command("HVALS", key)) >= 1500
+        harness.wait_until(shared, "the counts in Redis")
+        time.sleep(2.5)  # each line is read back once in two seconds
+        then = self.spread(jointcap, [(2000 + i, dice.random()) for i in range(500)], work)
+        print(f"b: {first.count('b-v')} of 1500, then {then.count('b-v')} of 500")
+        self.assertGreater(then.count("b-v"), 450)
+
+
 class Swaps(BrandCase):
     limit = 100
 
