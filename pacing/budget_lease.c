@@ -402,7 +402,9 @@ static void on_recovered(struct budget_core *core, struct budget_account *accoun
     account->used += reply->used; /* on top of late wins booked meanwhile */
     account->recovered_used = account->reported_used = reply->used;
     account->orphan = account->reported_lease = reply->lease;
-    account->unsettled = reply->lease > 0 && reply->seq == 0; /* else: of this very life */
+    /* A record of this very life needs no log. Of a former one the log may know more than Redis,
+     * also when nothing was held: a Redis that came back empty has forgotten what was spent. */
+    account->unsettled = reply->seq == 0;
     account->next_sync_us = now_us;
     budget_core_apply_log(account);
 }

@@ -304,6 +304,29 @@ TEST(a_dead_lease_counts_as_spent_until_the_log_speaks)
     budget_core_destroy(&core);
 }
 
+TEST(what_an_empty_redis_has_forgotten_comes_back_from_the_log)
+{
+    struct budget_plan plan = {.ref = 7, .total = 1000};
+    struct budget_core *core = fresh(&plan, 1);
+    (void)bid(core, 0, 500, 0, NULL);
+    run(core, 0, 2);
+    uint32_t flight;
+    CHECK_INT(bid(core, 0, 400, 2, &flight), BUDGET_OK);
+    CHECK_INT(budget_core_settle(core, flight, 400), BUDGET_SETTLED);
+    run(core, 2, 10);
+    CHECK_INT(redis_at(7, 0)->settled, 400);
+    budget_core_destroy(&core);
+    memset(redis, 0, sizeof(redis)); /* and Redis comes back with nothing */
+
+    core = core_new(1, 2000);
+    CHECK_INT(budget_core_configure(core, &plan, 1, &utc, NOON_S), STATUS_OK);
+    budget_core_reconcile(core, 7, 0, 400); /* at start-up, before Redis has answered */
+    run(core, 10, 20);
+    CHECK_INT(redis_at(7, 0)->settled, 400);
+    CHECK_INT(10 * bid_all(core, 0, 10, 20), 600);
+    budget_core_destroy(&core);
+}
+
 TEST(a_later_run_fences_the_earlier)
 {
     struct budget_plan plan = {.ref = 7, .total = 100000};
