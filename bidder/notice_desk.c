@@ -390,7 +390,12 @@ enum status notice_handle(struct notice_desk *desk, struct str path, struct str 
     }
     desk->now_us = now_us;
     if (!notice_open(desk, path, query, &notice, &token, &refusal)) {
-        refuse(reply, refusal);
+        bool late_click = refusal == NOTICE_EXPIRED && notice.event == NOTICE_CLICK;
+        if (!late_click || !redirect(desk, &token, reply)) { /* who clicks late still gets there */
+            refuse(reply, refusal);
+        } else {
+            metric_add(&notice_metrics, NOTICE_REFUSED, refusal, 1);
+        }
         return STATUS_OK;
     }
     if (!answer(desk, &notice, &token, reply)) {

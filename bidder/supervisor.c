@@ -296,6 +296,11 @@ static enum status open_listeners(struct supervisor *supervisor)
         server_bound_address(supervisor->admin_listener, &text);
         log_info("bidding on %s, admin on %.*s, %u workers", address, STR_ARG(buf_str(&text)),
                  supervisor->workers);
+        if (!str_starts(str_from(config->public_url), STR("https://"))) {
+            log_warn("public_url = %s is not https: impressions that demand secure markup get "
+                     "insecure notice urls",
+                     config->public_url);
+        }
     }
     buf_deinit(&text);
     return status;

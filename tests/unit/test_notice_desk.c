@@ -430,8 +430,10 @@ TEST(forged_expired_and_malformed_are_refused)
     CHECK_INT(notice_handle(desks[0], STR("/healthz"), STR_NONE, NOW_US, &reply), STATUS_NOT_FOUND);
     token.expires_s = NOW_S + 1; /* two seconds have gone by in setup */
     CHECK_INT(say(0, NOTICE_BILL, &token, "", NULL), 410);
+    CHECK_INT(say(0, NOTICE_CLICK, &token, "", NULL), 302); /* late, but the person gets there */
     tick(100000);
     CHECK_INT(ledgers[0].settled, 0);
+    CHECK_INT(column("clicks"), 0);
     teardown();
 }
 
