@@ -29,27 +29,29 @@ static void finish_rejected(struct auction *auction, enum bidreq_reject reject);
 /* --- start ---------------------------------------------------------------------------------------
  */
 
-void auction_start(struct auction_desk *desk, uint32_t exchange, enum wire_format format,
-                   struct str body, int64_t received_us, auction_answer_fn *answer, void *owner,
-                   uint64_t handle)
+void auction_start(struct auction_desk *desk, const struct auction_call *call)
 {
-    BUG_ON(exchange >= desk->catalog->exchange_count);
+    BUG_ON(call->exchange >= desk->catalog->exchange_count);
     struct auction *auction = auction_borrow(desk);
     if (!auction) {
-        auction_shed(desk, exchange, NO_BID_OVERLOADED, answer, owner, handle);
+        auction_shed(desk, call, NO_BID_OVERLOADED);
         return;
     }
-    auction->exchange = exchange;
-    auction->format = format;
-    auction->answer = answer;
-    auction->answer_owner = owner;
-    auction->handle = handle;
-    auction->received_us = received_us;
+    auction->exchange = call->exchange;
+    auction->format = call->format;
+    auction->answer = call->answer;
+    auction->answer_owner = call->owner;
+    auction->handle = call->handle;
+    auction->received_us = call->received_us;
     auction->stage_ns = clock_mono_ns();
     auction->now_us = auction->stage_ns / 1000;
     auction->deadline_us = INT64_MAX;
     auction->now_s = clock_wall_us() / 1000000;
-    auction->body = body;
+    auction->body = call->lent ? arena_strdup(&auction->arena, call->body) : call->body;
+    if (call->body.len && !auction->body.ptr) {
+        finish_no_bid(auction, NO_BID_NO_MEMORY);
+        return;
+    }
     run(auction);
 }
 
@@ -438,9 +440,8 @@ static void finish_no_bid(struct auction *auction, enum no_bid_reason reason)
         .status = auction_encode_no_bid(auction, reason),
     };
     answer.body = buf_str(&auction->desk->out);
-    answer.content_type = !answer.body.len && answer.status != 200 ? STR_NONE
-                          : auction->format == WIRE_JSON           ? STR("application/json")
-                                                                   : STR("application/x-protobuf");
+    bool bare = !answer.body.len && answer.status != 200;
+    answer.content_type = bare ? STR_NONE : auction_content_type(auction->format);
     finish(auction, &answer);
 }
 
@@ -466,8 +467,7 @@ static void finish_bids(struct auction *auction)
     }
     struct auction_answer answer = {
         .status = 200,
-        .content_type =
-            auction->format == WIRE_JSON ? STR("application/json") : STR("application/x-protobuf"),
+        .content_type = auction_content_type(auction->format),
         .body = buf_str(&desk->out),
         .exchange = &auction->catalog->exchanges[auction->exchange],
         .bids = bids,
@@ -484,14 +484,19 @@ static void finish_rejected(struct auction *auction, enum bidreq_reject reject)
         finish_no_bid(auction, NO_BID_NO_MEMORY);
         return;
     }
+    const struct catalog_exchange *exchange = &auction->catalog->exchanges[auction->exchange];
+    struct auction_answer answer = {.status = 400, .exchange = exchange};
     /* A ping is {} or 1, with any white space around. */
-    bool ready_call = reject == BIDREQ_PING && auction->body.len &&
-                      !memchr(auction->body.ptr, '{', auction->body.len);
-    struct auction_answer answer = {
-        .status = ready_call ? 200 : 400,
-        .content_type = ready_call ? STR("application/json") : STR_NONE,
-        .body = ready_call ? STR("1") : STR_NONE,
-        .exchange = &auction->catalog->exchanges[auction->exchange],
-    };
+    if (reject == BIDREQ_PING && auction->body.len &&
+        !memchr(auction->body.ptr, '{', auction->body.len)) {
+        answer.status = 200;
+        answer.content_type = auction_content_type(WIRE_JSON);
+        answer.body = STR("1");
+    } else if (auction->format == WIRE_PROTOBUF && exchange->no_bid != NO_BID_204) {
+        /* Google counts everything but a BidResponse as our error; nothing at all is an empty one:
+         * https://developers.google.com/authorized-buyers/rtb/response-guide */
+        answer.status = 200;
+        answer.content_type = auction_content_type(WIRE_PROTOBUF);
+    }
     finish(auction, &answer);
 }

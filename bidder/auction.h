@@ -35,7 +35,8 @@ struct auction_answer {
     struct str body;
     const struct catalog_exchange *exchange; /* response headers; NULL never */
     uint32_t bids;
-    enum no_bid_reason reason; /* NO_BID_NONE when bids > 0 or status is 400 */
+    enum no_bid_reason
+        reason; /* NO_BID_NONE when bids > 0, for pings and for what is no bid request */
 };
 
 /* Exactly once per auction_start; perhaps before it returns. False: the client is gone, nothing was
@@ -81,15 +82,23 @@ void auction_desk_learn_price(struct auction_desk *desk, uint32_t line_ref, bool
 uint32_t auction_desk_running(const struct auction_desk *desk);
 const struct token_keys *auction_desk_token_keys(const struct auction_desk *desk);
 
-/* body must stay until the answer: the request's texts are views into it. exchange: index in the
- * current catalog. received_us: when the request was complete (monotonic), for the deadline. */
-void auction_start(struct auction_desk *desk, uint32_t exchange, enum wire_format format,
-                   struct str body, int64_t received_us, auction_answer_fn *answer, void *owner,
-                   uint64_t handle);
+/* One bid request. exchange: index in the current catalog. */
+struct auction_call {
+    uint32_t exchange;
+    enum wire_format format;
+    struct str body; /* stays until the answer, since the request's texts are views into it, ... */
+    bool lent;       /* ... unless it is lent for the call only: then it is copied */
+    int64_t received_us; /* when the request was complete (monotonic), for the deadline */
+    auction_answer_fn *answer;
+    void *owner;
+    uint64_t handle;
+};
+void auction_start(struct auction_desk *desk, const struct auction_call *call);
 
-/* Answers at once, without looking at the body: too much load, or over the exchange's rate. */
-void auction_shed(struct auction_desk *desk, uint32_t exchange, enum no_bid_reason reason,
-                  auction_answer_fn *answer, void *owner, uint64_t handle);
+/* Answers at once, without looking at the body: too much load, or over the exchange's rate. A 204;
+ * an exchange that wants a body for its no-bids gets the empty form of the request's format. */
+void auction_shed(struct auction_desk *desk, const struct auction_call *call,
+                  enum no_bid_reason reason);
 
 /* Why every line item of the catalog does or does not bid on the request, as text. Reads the person
  * like an auction does, reserves and commits nothing. done comes exactly once; text is valid during

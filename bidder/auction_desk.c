@@ -152,11 +152,20 @@ void auction_return(struct auction *auction)
     desk->running--;
 }
 
-void auction_shed(struct auction_desk *desk, uint32_t exchange, enum no_bid_reason reason,
-                  auction_answer_fn *answer, void *owner, uint64_t handle)
+void auction_shed(struct auction_desk *desk, const struct auction_call *call,
+                  enum no_bid_reason reason)
 {
-    const struct catalog_exchange *profile = &desk->catalog->exchanges[exchange];
+    const struct catalog_exchange *profile = &desk->catalog->exchanges[call->exchange];
     auction_note_shed(profile, reason);
     struct auction_answer shed = {.status = 204, .exchange = profile, .reason = reason};
-    (void)answer(owner, handle, &shed);
+    /* Without the request's id the form with nbr cannot be made in JSON, where the id is required.
+     */
+    bool empty = profile->no_bid == NO_BID_EMPTY_OBJECT ||
+                 (profile->no_bid == NO_BID_NBR && call->format == WIRE_PROTOBUF);
+    if (empty) {
+        shed.status = 200;
+        shed.content_type = auction_content_type(call->format);
+        shed.body = call->format == WIRE_JSON ? STR("{}") : STR_NONE;
+    }
+    (void)call->answer(call->owner, call->handle, &shed);
 }

@@ -83,6 +83,12 @@ void auction_note_end(struct auction *auction, const struct auction_answer *answ
 void auction_note_shed(const struct catalog_exchange *exchange, enum no_bid_reason reason);
 void auction_note_truncated(struct auction *auction);
 
+/* An answer has the request's format. */
+static inline struct str auction_content_type(enum wire_format format)
+{
+    return format == WIRE_JSON ? STR("application/json") : STR("application/x-protobuf");
+}
+
 /* auction.c, used by the others. */
 /* From and back to the pool; NULL when every auction is running. */
 struct auction *auction_borrow(struct auction_desk *desk);

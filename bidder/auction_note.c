@@ -207,7 +207,6 @@ void auction_note_bid(struct auction *auction, const struct decision *decision)
 
 void auction_note_end(struct auction *auction, const struct auction_answer *answer, bool sent)
 {
-    METRIC_INC(auction_metrics, AUCTION_REQUESTS);
     metric_set(&auction_metrics, AUCTION_RUNNING, 0, auction->desk->running - 1);
     if (auction->arena.grown) {
         metric_add(&auction_metrics, AUCTION_ARENA_GROWN, 0, auction->arena.grown);
@@ -220,11 +219,13 @@ void auction_note_end(struct auction *auction, const struct auction_answer *answ
     } else if (answer->reason) {
         metric_add(&auction_metrics, AUCTION_NO_BIDS, answer->reason, 1);
     }
-    if (answer->status != 400) {
+    if (answer->bids || answer->reason) { /* else a ping, or what was no bid request */
         metric_matrix_add(&auction_exchanges_matrix, answer->exchange->slot, answer->reason, 1);
     }
     metric_observe(&auction_metrics, AUCTION_STAGES, STAGE_TOTAL,
                    (uint64_t)(clock_mono_ns() - auction->received_us * 1000));
+    /* Last, so that whoever waits for this one sees the others. */
+    METRIC_INC(auction_metrics, AUCTION_REQUESTS);
 }
 
 void auction_note_shed(const struct catalog_exchange *exchange, enum no_bid_reason reason)

@@ -735,36 +735,56 @@ static int decode_body(struct bidding *bidding, const struct http_request *http,
     return status == STATUS_OK ? 0 : status == STATUS_LIMIT ? 413 : 400;
 }
 
+static void start_auction(struct bidding *bidding, const struct server_request *request,
+                          struct auction_call *call)
+{
+    const struct http_request *http = request->http;
+    bool agreed = bidding->catalog->exchanges[call->exchange].gzip;
+    int refused = decode_body(bidding, http, agreed, &call->body);
+    if (refused) {
+        server_respond_status(bidding->worker->server, request->ticket, refused);
+        return;
+    }
+    call->lent = call->body.ptr != http->body.ptr; /* the next request inflates to the same place */
+    auction_start(bidding->auctions, call);
+}
+
 void bidding_exchange(struct bidding *bidding, const struct server_request *request, struct str id)
 {
     struct server *server = bidding->worker->server;
-    const struct http_request *http = request->http;
-    enum wire_format format;
+    struct auction_call call = {.received_us = request->received_us,
+                                .answer = on_answer,
+                                .owner = bidding,
+                                .handle = request->ticket};
     if (!bidding->catalog) {
         server_respond_status(server, request->ticket, 503);
         return;
     }
-    uint32_t exchange = str_table_get(&bidding->catalog->exchange_by_id, id);
-    if (exchange == STR_TABLE_NONE) {
+    call.exchange = str_table_get(&bidding->catalog->exchange_by_id, id);
+    if (call.exchange == STR_TABLE_NONE) {
         server_respond_status(server, request->ticket, 404);
-    } else if (!wire_format_of(http->fields[HTTP_CONTENT_TYPE], &format)) {
+    } else if (!wire_format_of(request->http->fields[HTTP_CONTENT_TYPE], &call.format)) {
         server_respond_status(server, request->ticket, 415);
     } else if (request->lag_us > bidding->worker->config->shed_lag_us) {
-        auction_shed(bidding->auctions, exchange, NO_BID_OVERLOADED, on_answer, bidding,
-                     request->ticket);
-    } else if (over_rate(bidding, exchange)) {
-        auction_shed(bidding->auctions, exchange, NO_BID_RATE_LIMITED, on_answer, bidding,
-                     request->ticket);
+        auction_shed(bidding->auctions, &call, NO_BID_OVERLOADED);
+    } else if (over_rate(bidding, call.exchange)) {
+        auction_shed(bidding->auctions, &call, NO_BID_RATE_LIMITED);
     } else {
-        struct str body;
-        bool agreed = bidding->catalog->exchanges[exchange].gzip;
-        int refused = decode_body(bidding, http, agreed, &body);
-        if (refused) {
-            server_respond_status(server, request->ticket, refused);
-            return;
-        }
-        auction_start(bidding->auctions, exchange, format, body, request->received_us, on_answer,
-                      bidding, request->ticket);
+        start_auction(bidding, request, &call);
+    }
+}
+
+void bidding_ready(struct bidding *bidding, const struct server_request *request, struct str id)
+{
+    struct server *server = bidding->worker->server;
+    if (!bidding->catalog) {
+        server_respond_status(server, request->ticket, 503);
+    } else if (str_table_get(&bidding->catalog->exchange_by_id, id) == STR_TABLE_NONE) {
+        server_respond_status(server, request->ticket, 404);
+    } else {
+        server_respond(server, request->ticket,
+                       &(struct http_response){
+                           .status = 200, .content_type = STR("text/plain"), .body = STR("1")});
     }
 }
 

@@ -29,6 +29,8 @@ const struct catalog *bidding_catalog(const struct bidding *bidding);
 
 /* POST /openrtb2/<id>: answers the request's ticket, now or later. */
 void bidding_exchange(struct bidding *bidding, const struct server_request *request, struct str id);
+/* GET /openrtb2/<id>/ready: 1 while requests of this exchange are taken. */
+void bidding_ready(struct bidding *bidding, const struct server_request *request, struct str id);
 /* /notice/...: the same. */
 void bidding_notice(struct bidding *bidding, const struct server_request *request);
 

@@ -12,10 +12,22 @@ struct route {
     void (*handle)(struct worker *worker, const struct server_request *request, struct str rest);
 };
 
+#define ALLOW_POST "Allow: POST\r\n"
+
+/* POST <exchange>, or GET <exchange>/ready. */
 static void handle_exchange(struct worker *worker, const struct server_request *request,
                             struct str rest)
 {
-    bidding_exchange(worker->bidding, request, rest);
+    static const struct str suffix = {"/ready", 6};
+    struct str id = {rest.ptr, rest.len > suffix.len ? rest.len - suffix.len : 0};
+    if (request->http->method == HTTP_POST) {
+        bidding_exchange(worker->bidding, request, rest);
+    } else if (id.len && str_eq((struct str){rest.ptr + id.len, suffix.len}, suffix)) {
+        bidding_ready(worker->bidding, request, id);
+    } else {
+        server_respond(worker->server, request->ticket,
+                       &(struct http_response){.status = 405, .headers = STR(ALLOW_POST)});
+    }
 }
 
 static void handle_notice(struct worker *worker, const struct server_request *request,
@@ -36,7 +48,7 @@ static void handle_health(struct worker *worker, const struct server_request *re
 }
 
 static const struct route routes[] = {
-    {{"/openrtb2/", 10}, false, HTTP_POST, "Allow: POST\r\n", handle_exchange},
+    {{"/openrtb2/", 10}, false, HTTP_POST | HTTP_GET | HTTP_HEAD, ALLOW_POST, handle_exchange},
     {{"/notice/", 8},
      false,
      HTTP_GET | HTTP_HEAD | HTTP_POST,

@@ -74,10 +74,16 @@ class WithX(harness.Case):
         path.write_text(json.dumps(self.catalog))
         return self.jointcap(catalog=path, **{"workers": 1, "redis_timeout": "200ms", **options})
 
+    def counted(self, jointcap, before):
+        """An answer is on its way before it is counted; this count comes last."""
+        harness.wait_until(lambda: jointcap.delta(before, "jointcap_bid_requests_total") >= 1,
+                           "the request's count")
+
     def reason(self, jointcap, request, exchange="x"):
         """The one reason a request was not bid on, by the metrics."""
         before = jointcap.metrics()
         status, answer = jointcap.bid(exchange, request)
+        self.counted(jointcap, before)
         grown = {name: growth for name, growth in jointcap.deltas(before).items()
                  if name.startswith("jointcap_no_bids_total")}
         if status == 200 and answer.get("seatbid"):
@@ -346,6 +352,7 @@ class MustFill(WithX):
         before = jointcap.metrics()
         status, answer = jointcap.bid(
             "x", catalogs.request(person, [catalogs.video(deals=[catalogs.pdb_deal()])], **changes))
+        self.counted(jointcap, before)
         seatbid = answer.get("seatbid")
         return (seatbid[0]["bid"][0]["crid"] if seatbid else None,
                 jointcap.delta(before, "jointcap_forced_total"),

@@ -1,5 +1,6 @@
 """Content-Encoding and Accept-Encoding: only where the exchange's profile has gzip."""
 import gzip
+import http.client
 import json
 import pathlib
 import unittest
@@ -16,7 +17,7 @@ class Gzip(harness.Case):
         self.catalog["exchanges"].append({"id": "plain", "ids": ["device.ifa"]})
         path = pathlib.Path(self.folder) / "catalog.json"
         path.write_text(json.dumps(self.catalog))
-        self.server = self.jointcap(catalog=path, workers=1, redis_timeout="200ms",
+        self.server = self.jointcap(catalog=path, workers=1, redis_timeout="500ms",
                                     max_body="64k")
 
     def send(self, exchange, body, **headers):
@@ -35,6 +36,27 @@ class Gzip(harness.Case):
         self.assertEqual(status, 200)
         self.assertNotIn("Content-Encoding", headers)
         self.assertTrue(json.loads(body)["seatbid"])
+
+    def test_requests_under_way_keep_their_own_bodies(self):
+        """Both wait for Redis at once; the second must not overwrite what the first was inflated to."""
+        exchange = self.catalog["exchanges"][0]["id"]
+        harness.wait_until(lambda: self.server.bid(exchange, catalogs.request("warm"))[1].get("seatbid"),
+                           "a bid")
+        requests = [catalogs.request(f"person-{number}") for number in range(4)]
+        self.redis().command("CLIENT", "PAUSE", "150", "ALL")
+        sockets = []
+        for request in requests:
+            body = gzip.compress(json.dumps(request).encode())
+            sock = self.server.connect()
+            sock.sendall(b"POST /openrtb2/%s HTTP/1.1\r\nHost: t\r\nContent-Encoding: gzip\r\n"
+                         b"Content-Length: %d\r\n\r\n%s" % (exchange.encode(), len(body), body))
+            sockets.append(sock)
+        for sock, request in zip(sockets, requests):
+            with sock, http.client.HTTPResponse(sock) as response:
+                response.begin()
+                answer = json.loads(response.read())
+            self.assertEqual(answer["id"], request["id"])
+            self.assertEqual(answer["seatbid"][0]["bid"][0]["impid"], request["imp"][0]["id"])
 
     def test_what_is_not_gzip_or_not_agreed_is_refused(self):
         exchange = self.catalog["exchanges"][0]["id"]
