@@ -72,6 +72,31 @@ static void set_deadline(struct auction *auction, const struct catalog_exchange 
     auction->deadline_us = auction->received_us + tmax_us - exchange->margin_us;
 }
 
+/* False: there is nothing to decide, and the auction has ended. */
+static bool select_or_finish(struct auction *auction)
+{
+    bool anything = false;
+    bool fits = auction_select(auction, &anything);
+    auction_note_stage(auction, STAGE_SELECT);
+    if (!fits || !anything) {
+        finish_no_bid(auction, fits ? auction->reason : NO_BID_NO_MEMORY);
+    }
+    return fits && anything;
+}
+
+/* After a wait: a catalog that was loaded meanwhile is the one to decide by. False as above. */
+static bool catch_up(struct auction *auction)
+{
+    if (auction_is_current(auction)) {
+        return true;
+    }
+    if (!auction_renew_catalog(auction)) {
+        finish_no_bid(auction, NO_BID_NO_MATCH);
+        return false;
+    }
+    return select_or_finish(auction);
+}
+
 static void run(struct auction *auction)
 {
     const struct catalog_exchange *exchange = &auction->catalog->exchanges[auction->exchange];
@@ -92,14 +117,7 @@ static void run(struct auction *auction)
     person_identify(&auction->desk->person_secret, exchange->ids, exchange->id_count,
                     exchange->household_ids, exchange->household_id_count, request,
                     &auction->person);
-    bool anything = false;
-    bool fits = auction_select(auction, &anything);
-    auction_note_stage(auction, STAGE_SELECT);
-    if (!fits) {
-        finish_no_bid(auction, NO_BID_NO_MEMORY);
-    } else if (!anything) {
-        finish_no_bid(auction, auction->reason);
-    } else {
+    if (select_or_finish(auction)) {
         read_person(auction);
     }
 }
@@ -127,7 +145,7 @@ static void on_read(void *owner, struct freq_read *read, const struct freq_view 
     BUG_ON(read != auction->read);
     auction->view = view;
     auction_note_stage(auction, STAGE_READ);
-    if (!ask_dmp(auction)) {
+    if (catch_up(auction) && !ask_dmp(auction)) {
         decide(auction);
     }
 }
@@ -174,7 +192,9 @@ static void on_dmp_answer(void *owner, enum dmp_result result, uint32_t in)
         }
         auction->view = view;
     }
-    decide(auction);
+    if (catch_up(auction)) {
+        decide(auction);
+    }
 }
 
 /* Starts a query when a swap hinges on it. True: decide comes later. */
@@ -336,7 +356,11 @@ static void on_reserved(void *owner, enum freq_reserve_result result,
     struct reservation *reservation = owner;
     struct auction *auction = reservation->auction;
     struct decision *decision = &auction->decisions[reservation->index];
-    if (result != FREQ_RESERVED) {
+    if (result != FREQ_RESERVED && !auction_is_current(auction)) {
+        decision->ticket.key_count = 0; /* nothing was reserved */
+        decision->reason = NO_BID_LOST_RACE;
+        auction_give_back(auction, decision);
+    } else if (result != FREQ_RESERVED) {
         auction->now_us = clock_mono_us();
         struct decide_context context = auction_decide_context(auction);
         decide_after_lost_race(&context, decision,
@@ -402,6 +426,7 @@ void auction_give_back(struct auction *auction, struct decision *decision)
         freq_release(auction->desk->desks.store, &decision->ticket);
     }
     struct decide_context context = auction_decide_context(auction);
+    decision->swapped = decision->swapped && auction_is_current(auction); /* else stays lent */
     decide_undo(&context, decision);
 }
 
@@ -418,7 +443,7 @@ static void finish(struct auction *auction, const struct auction_answer *answer)
         if (sent) {
             auction_note_bid(auction, decision);
         } else {
-            if (!auction->test) {
+            if (!auction->test && auction_is_current(auction)) {
                 brand_desk_undo(desk->desks.brands, auction->catalog, decision->offer->deal,
                                 auction->catalog->lines[decision->line].brand);
             }
@@ -460,7 +485,7 @@ static void finish_bids(struct auction *auction)
     }
     for (uint32_t i = 0; i < auction->request.imp.count; i++) {
         const struct decision *decision = &auction->decisions[i];
-        if (decision->line != CATALOG_NONE && !auction->test) {
+        if (decision->line != CATALOG_NONE && !auction->test && auction_is_current(auction)) {
             brand_desk_note(desk->desks.brands, auction->catalog, decision->offer->deal,
                             auction->catalog->lines[decision->line].brand);
         }

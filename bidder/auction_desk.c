@@ -129,12 +129,34 @@ struct auction *auction_borrow(struct auction_desk *desk)
         auction->reason = NO_BID_NONE;
         auction->test = false;
         auction->features_ready = false;
+        auction->pushes_counted = false;
         auction->reservations_pending = 0;
         auction->request = (struct bid_request){0};
         auction->decisions = NULL;
         auction->view = NULL;
     }
     return auction;
+}
+
+bool auction_is_current(const struct auction *auction)
+{
+    return auction->catalog == auction->desk->catalog;
+}
+
+bool auction_renew_catalog(struct auction *auction)
+{
+    struct catalog *now = auction->desk->catalog;
+    struct str id = auction->catalog->exchanges[auction->exchange].id;
+    uint32_t exchange = str_table_get(&now->exchange_by_id, id);
+    if (exchange == STR_TABLE_NONE) {
+        return false;
+    }
+    catalog_release(&auction->catalog);
+    auction->catalog = catalog_retain(now);
+    auction->exchange = exchange;
+    auction->features_ready = false;
+    auction->reason = NO_BID_NONE;
+    return true;
 }
 
 void auction_return(struct auction *auction)

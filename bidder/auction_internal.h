@@ -44,6 +44,7 @@ struct auction {
     uint32_t reservations_pending;
     enum no_bid_reason reason; /* farthest so far */
     bool test;
+    bool pushes_counted; /* towards their deals' return quota */
     bool features_ready;
     struct predict_request features; /* of the request, for lines with a goal */
 };
@@ -93,6 +94,12 @@ static inline struct str auction_content_type(enum wire_format format)
 /* From and back to the pool; NULL when every auction is running. */
 struct auction *auction_borrow(struct auction_desk *desk);
 void auction_return(struct auction *auction);
+/* The desks of budgets, returns, brands and swaps know the catalog of now, by its indexes. An
+ * auction whose catalog is not that one must not ask them. */
+bool auction_is_current(const struct auction *auction);
+/* Goes on with the catalog of now; what was selected before means nothing any more. False: that
+ * catalog has no such exchange. */
+bool auction_renew_catalog(struct auction *auction);
 struct decide_context auction_decide_context(struct auction *auction);
 /* Does the pacing throttle let the line take part in this request? */
 bool auction_participates(const struct auction *auction, const struct catalog_line *line);

@@ -83,7 +83,7 @@ static bool find_pushes(struct auction *auction, struct decision *decision)
         if (deal != CATALOG_NONE && auction->catalog->deals[deal].buying <= BUYING_PDB) {
             decision->pushes[decision->push_count++] =
                 (struct guaranteed_push){.deal = deal, .wire = wire};
-            if (auction->desk->desks.quota && !auction->test) {
+            if (auction->desk->desks.quota && !auction->test && !auction->pushes_counted) {
                 return_quota_note_push(auction->desk->desks.quota, deal, auction->now_s);
             }
         }
@@ -185,5 +185,6 @@ bool auction_select(struct auction *auction, bool *anything)
             auction->reason = decision->reason;
         }
     }
+    auction->pushes_counted = true;
     return true;
 }

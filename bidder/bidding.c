@@ -617,11 +617,12 @@ void bidding_set_catalog(struct bidding *bidding, struct catalog *catalog)
            !configure_pacer(bidding, catalog) || !configure_quota(bidding, catalog, now_s) ||
            !brand_desk_configure(bidding->brands, catalog) ||
            !creative_counts_configure(bidding->counts, catalog) ||
-           !swap_desk_configure(bidding->swaps, catalog, now_s) ||
-           !dmp_desk_configure(bidding->dmps, catalog));
+           !swap_desk_configure(bidding->swaps, catalog, now_s));
     bidding->catalog = catalog;
     auction_desk_set_catalog(bidding->auctions, catalog);
     refresh_model(bidding);
+    /* Last: auctions that wait for a DMP which is gone go on at once, with the new catalog. */
+    BUG_ON(!dmp_desk_configure(bidding->dmps, catalog));
     if (!bidding->reconciled) {
         reconcile(bidding);
     }

@@ -157,9 +157,17 @@ static void explain_all(struct explain *explain)
     }
 }
 
-static void explain_end(struct explain *explain)
+static void explain_finish(struct explain *explain, struct str text)
 {
     struct auction *auction = explain->auction;
+    explain->done(explain->owner, text);
+    buf_deinit(&explain->out);
+    buf_deinit(&explain->detail);
+    auction_return(auction); /* the arena, and with it explain, goes here */
+}
+
+static void explain_end(struct explain *explain)
+{
     explain_all(explain);
     struct str text = buf_str(&explain->out);
     if (buf_failed(&explain->out)) {
@@ -167,10 +175,7 @@ static void explain_end(struct explain *explain)
         size_t room = explain->out.len < sizeof(cut) ? 0 : explain->out.len - sizeof(cut);
         memcpy(explain->out.data + room, cut, sizeof(cut) - 1);
     }
-    explain->done(explain->owner, text);
-    buf_deinit(&explain->out);
-    buf_deinit(&explain->detail);
-    auction_return(auction); /* the arena, and with it explain, goes here */
+    explain_finish(explain, text);
 }
 
 static void on_read(void *owner, struct freq_read *read, const struct freq_view *view)
@@ -178,6 +183,10 @@ static void on_read(void *owner, struct freq_read *read, const struct freq_view 
     (void)read;
     struct explain *explain = owner;
     explain->auction->view = view;
+    if (!auction_is_current(explain->auction) && !auction_renew_catalog(explain->auction)) {
+        explain_finish(explain, STR("the exchange has left the catalog meanwhile\n"));
+        return;
+    }
     explain_end(explain);
 }
 

@@ -1,7 +1,9 @@
 """Bids, no-bids and their reasons, through the real bidder and a real Redis."""
+import http.client
 import json
 import pathlib
 import re
+import signal
 import subprocess
 import threading
 import time
@@ -494,6 +496,51 @@ class Hostile(WithX):
 
 
 class Reload(WithX):
+    def test_an_auction_that_waits_goes_on_with_the_new_catalog(self):
+        deals = [catalogs.pdb_deal(f"PDB-{i}") for i in range(2, 60)]
+        for deal in deals:
+            self.catalog["deals"].append({"id": deal["id"], "exchange": "x", "buying": "pdb",
+                                          "owner": "red", "cpm": 25, "push_ratio": 1.5})
+            catalogs.line(self.catalog, "red-pdb")["deals"].append(deal["id"])
+        for exchange in self.catalog["exchanges"]:
+            exchange["tmax_ms"] = 9000
+        new = catalogs.catalog()  # fewer deals and budgets, other exchanges
+        new["exchanges"] = [{"id": "y", "ids": ["device.ifa"]}, new["exchanges"][0]]
+        new["campaigns"].reverse()
+        for campaign in new["campaigns"]:
+            del campaign["budget"]
+        catalogs.line(new, "red-rtb")["bid_cpm"] = 7
+        jointcap = self.start(redis_timeout="10s")
+        banner, video = [catalogs.banner()], [catalogs.video(deals=deals[::-1])]
+        _, answer = jointcap.bid("x", catalogs.request("a", video))
+        self.assertEqual(answer["seatbid"][0]["bid"][0]["dealid"], "PDB-59")
+        before = jointcap.metrics()
+        self.redis().process.send_signal(signal.SIGSTOP)
+        connections = []
+        both = banner + [{**video[0], "id": "2"}]
+        for exchange, imps in (("x", banner), ("x", video), ("x", both),
+                               ("x204", banner)):
+            body = json.dumps(catalogs.request(f"p{len(connections)}", imps, tmax=9000)).encode()
+            connections.append(jointcap.connect())
+            connections[-1].sendall(b"POST /openrtb2/%s HTTP/1.1\r\nHost: h\r\nContent-Length: %d"
+                                    b"\r\n\r\n%s" % (exchange.encode(), len(body), body))
+        harness.wait_until(lambda: jointcap.delta(before, "jointcap_http_requests_total") == 4,
+                           "requests that wait for Redis")
+        status, _ = jointcap.load_catalog(new)
+        self.redis().process.send_signal(signal.SIGCONT)
+        self.assertEqual(status, 200)
+        answers = []
+        for connection in connections:
+            answer = http.client.HTTPResponse(connection)
+            answer.begin()
+            body = answer.read()
+            answers.append([(bid["impid"], bid["price"], bid.get("dealid"))
+                            for seat in (json.loads(body) if body else {}).get("seatbid", [])
+                            for bid in seat["bid"]])
+            connection.close()
+        self.assertEqual(answers, [[("1", 7, None)], [], [("1", 7, None)], []])
+        self.assertEqual(jointcap.delta(before, "jointcap_worker_restarts_total"), 0)
+
     def test_catalogs_change_under_load_without_a_failed_request(self):
         jointcap = self.start(workers=2)
         stop, failures, answered = threading.Event(), [], [0]
