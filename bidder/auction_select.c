@@ -160,6 +160,17 @@ static bool select_imp(struct auction *auction, const struct target_request *tar
     return true;
 }
 
+/* Two impressions of one request with one hash would be one to the notices. */
+static bool imp_hash_taken(const struct decision *decisions, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (decisions[i].imp_hash == decisions[count].imp_hash) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool auction_select(struct auction *auction, bool *anything)
 {
     uint32_t count = auction->request.imp.count;
@@ -171,9 +182,13 @@ bool auction_select(struct auction *auction, bool *anything)
         return false;
     }
     for (uint32_t i = 0; i < count; i++) {
-        auction->decisions[i].imp = &auction->request.imp.items[i];
-        auction->decisions[i].imp_hash = (uint16_t)hash_str(auction->request.imp.items[i].id);
-        auction->decisions[i].line = CATALOG_NONE;
+        struct decision *decision = &auction->decisions[i];
+        decision->imp = &auction->request.imp.items[i];
+        decision->imp_hash = (uint16_t)hash_str(decision->imp->id);
+        decision->line = CATALOG_NONE;
+        while (imp_hash_taken(auction->decisions, i)) {
+            decision->imp_hash++;
+        }
     }
     for (uint32_t i = 0; i < count; i++) {
         struct decision *decision = &auction->decisions[i];

@@ -30,7 +30,7 @@ static bool check_id(struct str text)
 static bool check_path_id(struct str text)
 {
     for (size_t i = 0; i < text.len; i++) {
-        if (!is_alnum(text.ptr[i]) && !strchr("-_.", text.ptr[i])) {
+        if (!is_alnum(text.ptr[i]) && !memchr("-_.", text.ptr[i], 3)) {
             return false;
         }
     }

@@ -3,7 +3,8 @@
  * What comes back from exchanges and browsers is seldom what was asked for: macros that nobody
  * substituted, empty prices, AUDIT, negative numbers, prices sealed by the exchange. None of that
  * is an error of the notice: what was bid is then what is charged (never less than the truth, never
- * more than was committed). */
+ * more than was committed). So it is when a viewer's device notifies: its url could say any price.
+ */
 #pragma once
 
 #include <stdbool.h>

@@ -170,6 +170,9 @@ bool notice_open(struct notice_desk *desk, struct str path, struct str query, st
         *refusal = NOTICE_FORGED;
         return false;
     }
+    if (audience == TOKEN_CLIENT) {
+        notice->price = STR_NONE; /* the viewer could write any: the bid is charged */
+    }
     if (desk->now_us / 1000000 > token->expires_s) {
         *refusal = NOTICE_EXPIRED;
         return false;

@@ -204,6 +204,9 @@ static uint32_t probe(const struct metric_matrix *matrix, const char *name, bool
 static void cut_name(struct str name, char text[METRIC_ROW_NAME_BYTES])
 {
     size_t len = name.len < METRIC_ROW_NAME_BYTES - 1 ? name.len : METRIC_ROW_NAME_BYTES - 1;
+    while (len && len < name.len && ((unsigned char)name.ptr[len] & 0xc0) == 0x80) {
+        len--; /* half a UTF-8 character would spoil the whole page for Prometheus */
+    }
     memset(text, 0, METRIC_ROW_NAME_BYTES);
     if (len) {
         memcpy(text, name.ptr, len);

@@ -117,6 +117,17 @@ class Notices(harness.Case):
                            "the report")
         self.assertEqual(sum(row["spend"] for row in self.report()), 0)
 
+    def test_impressions_whose_ids_hash_alike_are_two(self):
+        jointcap = self.start()
+        _, answer = jointcap.bid("x", catalogs.request(
+            "alike", [catalogs.banner("89"), catalogs.banner("287")]))
+        bids = answer["seatbid"][0]["bid"]
+        self.assertEqual([bid["impid"] for bid in bids], ["89", "287"])
+        before = jointcap.metrics()
+        for bid in bids:
+            self.assertEqual(self.say(jointcap, bid["burl"], 9)[0], 204)
+        self.settled(jointcap, before, "settled", 2)
+
     def test_video_is_billed_by_its_impression(self):
         jointcap = self.start()
         bid = self.bid(jointcap, person="video-1",

@@ -81,11 +81,15 @@ TEST(slots_of_forked_processes_add_up)
     CHECK_INT(metric_sum(&sample_metrics, SAMPLE_SEEN, 0), 22);
 }
 
+#define LONG_NAME "a name of 62 bytes, one less than there is room for, and so on"
+
 TEST(rows_run_out_into_other)
 {
-    CHECK(metric_matrix_row(&lines, STR("c")) != METRIC_ROW_OTHER);
+    struct str c = STR(LONG_NAME "\xc3\xa9tude"); /* cut before a character, not within */
+    CHECK(metric_matrix_row(&lines, c) != METRIC_ROW_OTHER);
     CHECK_INT(metric_matrix_row(&lines, STR("d")), METRIC_ROW_OTHER);
-    CHECK_INT(metric_matrix_row(&lines, STR("c")), metric_matrix_find(&lines, STR("c")));
+    CHECK_INT(metric_matrix_row(&lines, c), metric_matrix_find(&lines, STR(LONG_NAME)));
+    metric_matrix_add(&lines, metric_matrix_find(&lines, c), 0, 3);
     CHECK_INT(metric_matrix_row(&lines, STR_NONE), METRIC_ROW_OTHER);
 }
 
@@ -101,6 +105,7 @@ TEST(prometheus_text_is_complete)
     CHECK(contains(&out, "sample_seconds_bucket{color=\"gr\\\"een\",le=\"+Inf\"} 2\n"));
     CHECK(contains(&out, "sample_seconds_sum{color=\"gr\\\"een\"} 4e-06\n"));
     CHECK(contains(&out, "sample_lines_total{line=\"b\",color=\"red\"} 7\n"));
+    CHECK(contains(&out, "sample_lines_total{line=\"" LONG_NAME "\",color=\"red\"} 3\n"));
     buf_reset(&out);
     metric_write(&out, 1); /* too many rows for the short form */
     CHECK(!contains(&out, "sample_lines_total"));

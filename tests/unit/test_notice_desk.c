@@ -275,7 +275,7 @@ TEST(video_is_billed_by_impression_or_bill_but_once)
     struct notice_token token = token_of(1, 1);
     token.flags = TOKEN_VIDEO | TOKEN_SEEN(2);
     struct notice_reply reply;
-    CHECK_INT(say(1, NOTICE_IMPRESSION, &token, "", &reply), 200);
+    CHECK_INT(say(1, NOTICE_IMPRESSION, &token, "price=0.01", &reply), 200);
     CHECK_INT(reply.body.len, 43);
     CHECK_STR(reply.content_type, "image/gif");
     tick(100000);
@@ -284,7 +284,7 @@ TEST(video_is_billed_by_impression_or_bill_but_once)
     tick(100000);
     tick(100000);
     CHECK_INT(ledgers[0].settled, 1);
-    CHECK_INT(ledgers[0].spent, COST); /* no price in the VAST impression: the bid */
+    CHECK_INT(ledgers[0].spent, COST); /* a viewer has no say in the price: the bid */
     CHECK_INT(column("impressions"), 1);
     CHECK_INT(column("seen_2"), 1);
     CHECK_INT(column("spend"), COST);
