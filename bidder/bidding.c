@@ -73,7 +73,7 @@ struct bidding {
     struct exchange_state *exchanges;
     uint32_t exchange_count;
     struct loop_timer tick;
-    struct loop_hook turn;
+    struct loop_hook turn, turn_end; /* before and after the commands for Redis are written */
     int64_t refilled_us;
     struct bidding_exported exported;
     struct gzip *gzip;
@@ -250,6 +250,18 @@ static enum event_fsync fsync_of(const char *text)
                                         : EVENT_FSYNC_SECOND;
 }
 
+static void on_notice_answer(void *context, uint64_t ticket, const struct notice_reply *reply)
+{
+    struct bidding *bidding = context;
+    const struct http_response response = {
+        .status = reply->status,
+        .content_type = reply->content_type,
+        .headers = reply->headers,
+        .body = reply->body,
+    };
+    server_respond(bidding->worker->server, ticket, &response);
+}
+
 static bool create_desks(struct bidding *bidding, const struct config *config)
 {
     if (config->event_log[0]) {
@@ -305,6 +317,8 @@ static bool create_desks(struct bidding *bidding, const struct config *config)
         .auctioned = on_auctioned,
         .seen = on_seen,
         .event_context = bidding,
+        .answer = on_notice_answer,
+        .answer_context = bidding,
     };
     const struct notice_options notices = {.owner = bidding->owner};
     bidding->notices = notice_desk_create(&deps, &notices);
@@ -357,6 +371,12 @@ static void on_turn(void *context)
     }
 }
 
+static void on_turn_end(void *context)
+{
+    struct bidding *bidding = context;
+    notice_flush(bidding->notices);
+}
+
 struct bidding *bidding_create(struct worker *worker)
 {
     struct bidding *bidding = calloc(1, sizeof(*bidding));
@@ -377,6 +397,7 @@ struct bidding *bidding_create(struct worker *worker)
         bidding_destroy(&bidding);
         return NULL;
     }
+    loop_hook_add(&worker->loop, &bidding->turn_end, on_turn_end, bidding);
     loop_timer_start(&bidding->tick, TICK_100MS_US);
     return bidding;
 }
@@ -416,6 +437,7 @@ void bidding_destroy(struct bidding **out)
     settle_up(bidding);
     loop_timer_stop(&bidding->tick);
     loop_hook_remove(&bidding->worker->loop, &bidding->turn);
+    loop_hook_remove(&bidding->worker->loop, &bidding->turn_end);
     notice_desk_destroy(&bidding->notices);
     auction_desk_destroy(&bidding->auctions);
     predict_close(&bidding->model);
@@ -800,18 +822,12 @@ void bidding_notice(struct bidding *bidding, const struct server_request *reques
         server_respond_status(server, request->ticket, 503);
         return;
     }
-    if (notice_handle(bidding->notices, http->path, http->query, clock_wall_us(), &reply) !=
-        STATUS_OK) {
+    if (notice_handle(bidding->notices, http->path, http->query, clock_wall_us(), request->ticket,
+                      &reply) != STATUS_OK) {
         server_respond_status(server, request->ticket, 404);
-        return;
+    } else if (reply.status != NOTICE_LATER) {
+        on_notice_answer(bidding, request->ticket, &reply);
     }
-    const struct http_response response = {
-        .status = reply.status,
-        .content_type = reply.content_type,
-        .headers = reply.headers,
-        .body = reply.body,
-    };
-    server_respond(server, request->ticket, &response);
 }
 
 /* --- the second ----------------------------------------------------------------------------- */

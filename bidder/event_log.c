@@ -415,3 +415,13 @@ bool event_log_ok(const struct event_log *log)
 {
     return !log || log->ok;
 }
+
+bool event_log_take_missed(struct event_log *log, uint64_t auction, uint32_t imp_hash, int64_t at_s)
+{
+    if (!log) {
+        return false;
+    }
+    int64_t since_us = event_sums_since_us(log->sums);
+    return since_us && at_s > since_us / 1000000 && !event_sums_has(log->sums, auction, imp_hash) &&
+           event_sums_mark(log->sums, auction, imp_hash) == STATUS_OK;
+}

@@ -126,6 +126,10 @@ void event_log_tick(struct event_log *log, int64_t now_us);
 /* Is there money in the batch (settlements)? Then call event_log_tick at the end of the loop's turn
  * instead of waiting: a settlement that a killed worker took along is booked nowhere. */
 bool event_log_is_urgent(const struct event_log *log);
+/* True, once per impression: its money was claimed at at_s by a former life of this worker, and
+ * what that life wrote says that it never got to booking it. False also when that is not known. */
+bool event_log_take_missed(struct event_log *log, uint64_t auction, uint32_t imp_hash,
+                           int64_t at_s);
 /* False: records cannot be written; no new bids on budgets then. log may be NULL (no log
  * configured): true. */
 bool event_log_ok(const struct event_log *log);

@@ -21,6 +21,7 @@ struct event_sums {
     uint64_t *seen;             /* owned; 0 = free */
     size_t account_slots, account_count, seen_slots, seen_count;
     uint64_t duplicates;
+    int64_t since_us; /* of the first file read of one owner */
 };
 
 struct event_sums *event_sums_create(void)
@@ -124,25 +125,46 @@ static bool add_to(struct event_sums *sums, uint32_t ref, uint32_t owner, uint32
     return true;
 }
 
+static uint64_t mark_of(uint64_t auction, uint32_t imp_hash)
+{
+    uint64_t parts[2] = {auction, imp_hash};
+    uint64_t mark = hash_bytes(parts, sizeof(parts), 0);
+    return mark + (mark == 0);
+}
+
+bool event_sums_has(const struct event_sums *sums, uint64_t auction, uint32_t imp_hash)
+{
+    return *seen_slot(sums->seen, sums->seen_slots, mark_of(auction, imp_hash)) != 0;
+}
+
+enum status event_sums_mark(struct event_sums *sums, uint64_t auction, uint32_t imp_hash)
+{
+    if (sums->seen_count * 2 >= sums->seen_slots && !grow_seen(sums)) {
+        return STATUS_NO_MEMORY;
+    }
+    uint64_t mark = mark_of(auction, imp_hash);
+    uint64_t *slot = seen_slot(sums->seen, sums->seen_slots, mark);
+    sums->seen_count += *slot == 0;
+    *slot = mark;
+    return STATUS_OK;
+}
+
+int64_t event_sums_since_us(const struct event_sums *sums)
+{
+    return sums->since_us;
+}
+
 enum status event_sums_add(struct event_sums *sums, const struct event_record *event)
 {
     if (event->kind != EVENT_SETTLE) {
         return STATUS_OK;
     }
-    uint64_t parts[2] = {event->auction, event->imp_hash};
-    uint64_t mark = hash_bytes(parts, sizeof(parts), 0);
-    mark += mark == 0;
-    if (sums->seen_count * 2 >= sums->seen_slots && !grow_seen(sums)) {
-        return STATUS_NO_MEMORY;
-    }
-    uint64_t *slot = seen_slot(sums->seen, sums->seen_slots, mark);
-    if (*slot) {
+    if (event_sums_has(sums, event->auction, event->imp_hash)) {
         sums->duplicates++;
         return STATUS_OK;
     }
-    *slot = mark;
-    sums->seen_count++;
-    return event_sums_count(sums, event);
+    enum status status = event_sums_mark(sums, event->auction, event->imp_hash);
+    return status ? status : event_sums_count(sums, event);
 }
 
 enum status event_sums_count(struct event_sums *sums, const struct event_record *event)
@@ -242,6 +264,9 @@ struct folder_read {
 static enum status add_record(void *context, const struct event_record *event)
 {
     struct folder_read *read = context;
+    if (event->kind == EVENT_OPENED && !read->sums->since_us) {
+        read->sums->since_us = event->time_us;
+    }
     if (event->kind != EVENT_TOTAL) {
         return event_sums_add(read->sums, event);
     }

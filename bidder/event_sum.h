@@ -2,6 +2,7 @@
  * (budget_reconcile) and for jointcapctl reconcile. Uses the heap; not for the request path. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "bidder/base/status.h"
@@ -33,6 +34,12 @@ struct event_sum {
 /* In no particular order. */
 void event_sums_each(const struct event_sums *sums,
                      void (*fn)(void *context, const struct event_sum *sum), void *context);
+/* Is a settlement of the impression among what event_sums_add or add_folder saw? */
+bool event_sums_has(const struct event_sums *sums, uint64_t auction, uint32_t imp_hash);
+/* Enters one, without amounts. */
+enum status event_sums_mark(struct event_sums *sums, uint64_t auction, uint32_t imp_hash) MUST_USE;
+/* When the oldest file that add_folder read of one owner was opened; 0 = none was read. */
+int64_t event_sums_since_us(const struct event_sums *sums);
 uint64_t event_sums_duplicates(const struct event_sums *sums);
 uint64_t event_sums_settled(const struct event_sums *sums);
 

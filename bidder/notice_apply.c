@@ -31,7 +31,9 @@ struct notice_op *notice_op_borrow(struct notice_desk *desk, const struct notice
     op->event = notice->event;
     op->token = *token;
     op->id = desk->next_id++;
-    op->retried = false;
+    op->claim_s = (uint32_t)(desk->now_us / 1000000);
+    op->retried = op->asked = false;
+    op->box = NULL;
     op->text_len = 0;
     return op;
 }
@@ -40,6 +42,12 @@ void notice_op_return(struct notice_op *op)
 {
     struct notice_desk *desk = op->desk;
     BUG_ON(desk->pending == 0);
+    if (op->asked) {
+        notice_answer_later(desk, op->ticket, op->event);
+    }
+    if (op->box) {
+        notice_inbox_done(op->box, op);
+    }
     op->step = NOTICE_STEP_FREE;
     op->next = desk->free;
     desk->free = op;
@@ -126,6 +134,10 @@ void notice_op_wait(struct notice_op *op)
     struct notice_desk *desk = op->desk;
     METRIC_INC(notice_metrics, NOTICE_RETRIES);
     op->retried = true;
+    if (op->asked) { /* an exchange does not wait as long as Redis may be away */
+        op->asked = false;
+        notice_answer_later(desk, op->ticket, op->event);
+    }
     op->next = NULL;
     *desk->waiting_tail = op;
     desk->waiting_tail = &op->next;
@@ -282,16 +294,31 @@ static void apply_bill(struct notice_op *op)
     finish(op, outcome);
 }
 
-static struct str op_name(const struct notice_op *op, char text[NOTICE_KEY_BYTES])
+static struct str op_name(const struct notice_op *op, char text[NOTICE_NAME_BYTES])
 {
-    int len = snprintf(text, NOTICE_KEY_BYTES, "%" PRIx64 ".%" PRIx64, op->desk->life, op->id);
+    int len = snprintf(text, NOTICE_NAME_BYTES, "%" PRIu32 ".%" PRIu32 ".%" PRIx64 ".%" PRIx64,
+                       op->desk->options.owner, op->claim_s, op->desk->life, op->id);
     return (struct str){text, (size_t)len};
+}
+
+/* Is the claim that of a former life of this worker, killed before it booked anything? Its event
+ * log knows. True once. */
+static bool take_over(const struct notice_op *op, struct str name)
+{
+    const struct notice_desk *desk = op->desk;
+    char life[20];
+    int64_t owner, claim_s;
+    int len = snprintf(life, sizeof(life), "%" PRIx64, desk->life);
+    return str_to_i64(str_cut(&name, '.'), &owner) && owner == desk->options.owner &&
+           str_to_i64(str_cut(&name, '.'), &claim_s) &&
+           !str_eq(str_cut(&name, '.'), (struct str){life, (size_t)len}) &&
+           event_log_take_missed(desk->deps.events, op->token.auction, op->token.imp_hash, claim_s);
 }
 
 static void on_claimed(void *owner, enum redis_result result, const struct redis_value *value)
 {
     struct notice_op *op = owner;
-    char text[NOTICE_KEY_BYTES];
+    char text[NOTICE_NAME_BYTES];
     if (!notice_landed(op->desk)) {
         return;
     }
@@ -301,7 +328,8 @@ static void on_claimed(void *owner, enum redis_result result, const struct redis
     }
     notice_recent_add(op->desk, &op->token, NOTICE_BILL);
     confirm_again(op);
-    if (value->type == REDIS_NIL || str_eq(value->text, op_name(op, text))) {
+    if (value->type == REDIS_NIL || str_eq(value->text, op_name(op, text)) ||
+        take_over(op, value->text)) {
         apply_bill(op);
     } else {
         finish(op, NOTICE_DUPLICATE);
@@ -317,7 +345,7 @@ static bool send_claim(struct notice_op *op)
         return false;
     }
     struct redis *redis = op->desk->deps.redis;
-    char key_text[NOTICE_KEY_BYTES], name[NOTICE_KEY_BYTES];
+    char key_text[NOTICE_KEY_BYTES], name[NOTICE_NAME_BYTES];
     struct str key = key_of(&op->token, "b", key_text);
     redis_begin(redis, 7);
     redis_arg(redis, STR("SET"));
@@ -345,15 +373,15 @@ static void on_loss(void *owner, enum redis_result result, const struct redis_va
         return;
     }
     notice_recent_add(desk, &op->token, NOTICE_LOSS);
-    /* Tried again after a lost reply, "lost before" may be our own doing; releasing twice is safe.
-     */
-    if (value->items[2].integer && !op->retried) {
-        finish(op, NOTICE_DUPLICATE);
-        return;
+    /* "Lost before" may be our own doing when this is tried again after a lost reply, or that of a
+     * worker who was killed between this and the release; releasing twice is safe. */
+    bool again = value->items[2].integer && !op->retried;
+    if (!again) {
+        report_event(op);
     }
-    report_event(op);
     if (value->items[0].integer || value->items[1].integer) {
-        finish(op, NOTICE_DONE); /* it was shown all the same: nothing is given back */
+        /* it was shown all the same: nothing is given back */
+        finish(op, again ? NOTICE_DUPLICATE : NOTICE_DONE);
         return;
     }
     bool ours = op->token.auction >> 40 == desk->options.owner;
@@ -363,10 +391,11 @@ static void on_loss(void *owner, enum redis_result result, const struct redis_va
     if (op->token.ticket.key_count) {
         freq_release(desk->deps.store, &op->token.ticket);
     }
-    if (ours && !op->retried && desk->deps.lost) { /* what is not safe twice: rather not at all */
+    /* What is not safe twice: rather not at all. */
+    if (ours && !op->retried && !again && desk->deps.lost) {
         desk->deps.lost(desk->deps.event_context, &op->token);
     }
-    finish(op, NOTICE_RELEASED);
+    finish(op, again ? NOTICE_DUPLICATE : NOTICE_RELEASED);
 }
 
 static bool send_loss(struct notice_op *op)

@@ -1,5 +1,5 @@
-/* What comes in: verification, the answer, and which steps a notice sets off. The answer never
- * waits for Redis. */
+/* What comes in: verification, the answer, and which steps a notice sets off. The answer to what
+ * moves money or counts waits until a killed worker could not lose it any more. */
 #include "bidder/notice_internal.h"
 
 #include <stdlib.h>
@@ -40,8 +40,11 @@ struct notice_desk *notice_desk_create(const struct notice_deps *deps,
         desk->options.max_pending = DEFAULT_PENDING;
     }
     desk->waiting_tail = &desk->waiting;
+    desk->own = (struct notice_box){.desk = desk, .owner = options->owner};
+    desk->adopted = (struct notice_box){.desk = desk};
+    desk->due = calloc(desk->options.max_pending, sizeof(desk->due[0]));
     desk->ops = calloc(desk->options.max_pending, sizeof(desk->ops[0]));
-    if (!desk->ops || !crypto_random(&desk->life, sizeof(desk->life))) {
+    if (!desk->ops || !desk->due || !crypto_random(&desk->life, sizeof(desk->life))) {
         notice_desk_destroy(&desk);
         return NULL;
     }
@@ -56,6 +59,7 @@ struct notice_desk *notice_desk_create(const struct notice_deps *deps,
 static void free_desk(struct notice_desk *desk)
 {
     free(desk->ops);
+    free(desk->due);
     free(desk->lines);
     free(desk->creatives);
     free(desk);
@@ -284,8 +288,9 @@ static void start_routed(struct notice_op *op, const struct notice *notice, stru
     notice_op_start(op);
 }
 
+/* ticket is NULL when nobody may wait. */
 static bool accept(struct notice_desk *desk, const struct notice *notice,
-                   const struct notice_token *token, struct str query)
+                   const struct notice_token *token, struct str query, const uint64_t *ticket)
 {
     bool billing = is_billing(notice->event, token);
     bool routed = billing || notice->event == NOTICE_LOSS;
@@ -313,6 +318,10 @@ static bool accept(struct notice_desk *desk, const struct notice *notice,
         second->cost_micros = op->cost_micros;
         second->step = NOTICE_STEP_COUNT;
         notice_op_start(second);
+    }
+    if (ticket) {
+        op->asked = true;
+        op->ticket = *ticket;
     }
     if (routed) {
         start_routed(op, notice, query);
@@ -365,13 +374,9 @@ static bool redirect(struct notice_desk *desk, const struct notice_token *token,
     return true;
 }
 
-static bool answer(struct notice_desk *desk, const struct notice *notice,
-                   const struct notice_token *token, struct notice_reply *reply)
+static void answer_simply(enum notice_event event, struct notice_reply *reply)
 {
-    if (notice->event == NOTICE_CLICK) {
-        return redirect(desk, token, reply);
-    }
-    if (notice_event_audience(notice->event) == TOKEN_EXCHANGE) {
+    if (notice_event_audience(event) == TOKEN_EXCHANGE) {
         *reply = (struct notice_reply){.status = 204};
     } else {
         *reply = (struct notice_reply){.status = 200,
@@ -379,11 +384,62 @@ static bool answer(struct notice_desk *desk, const struct notice *notice,
                                        .body = {pixel, sizeof(pixel)},
                                        .headers = STR(NO_STORE)};
     }
+}
+
+static bool answer(struct notice_desk *desk, const struct notice *notice,
+                   const struct notice_token *token, struct notice_reply *reply)
+{
+    if (notice->event == NOTICE_CLICK) {
+        return redirect(desk, token, reply);
+    }
+    answer_simply(notice->event, reply);
     return true;
 }
 
+static void give_answer(struct notice_desk *desk, uint64_t ticket, enum notice_event event)
+{
+    struct notice_reply reply;
+    answer_simply(event, &reply);
+    desk->deps.answer(desk->deps.answer_context, ticket, &reply);
+}
+
+void notice_answer_later(struct notice_desk *desk, uint64_t ticket, enum notice_event event)
+{
+    if (desk->due_count == desk->options.max_pending) {
+        give_answer(desk, ticket, event);
+        return;
+    }
+    desk->due[desk->due_count++] = (struct notice_due){ticket, event};
+}
+
+void notice_flush(struct notice_desk *desk)
+{
+    for (uint32_t i = 0; i < desk->due_count; i++) {
+        give_answer(desk, desk->due[i].ticket, desk->due[i].event);
+    }
+    desk->due_count = 0;
+}
+
+/* Money, counts and what frees them. */
+static bool must_not_be_lost(enum notice_event event)
+{
+    return event == NOTICE_BILL || event == NOTICE_LOSS || event == NOTICE_IMPRESSION;
+}
+
+static void handle_new(struct notice_desk *desk, const struct notice *notice,
+                       const struct notice_token *token, struct str query, uint64_t ticket,
+                       struct notice_reply *reply)
+{
+    bool later = desk->deps.answer && must_not_be_lost(notice->event);
+    if (accept(desk, notice, token, query, later ? &ticket : NULL)) {
+        reply->status = later ? NOTICE_LATER : reply->status;
+    } else if (notice->event != NOTICE_CLICK) {
+        refuse(reply, NOTICE_BUSY);
+    }
+}
+
 enum status notice_handle(struct notice_desk *desk, struct str path, struct str query,
-                          int64_t now_us, struct notice_reply *reply)
+                          int64_t now_us, uint64_t ticket, struct notice_reply *reply)
 {
     struct notice notice;
     struct notice_token token;
@@ -410,8 +466,8 @@ enum status notice_handle(struct notice_desk *desk, struct str path, struct str 
         METRIC_INC(notice_metrics, NOTICE_TEST);
     } else if (notice_recent(desk, &token, notice.event)) {
         metric_add(&notice_metrics, NOTICE_OUTCOMES, NOTICE_DUPLICATE, 1);
-    } else if (!accept(desk, &notice, &token, query) && notice.event != NOTICE_CLICK) {
-        refuse(reply, NOTICE_BUSY);
+    } else {
+        handle_new(desk, &notice, &token, query, ticket, reply);
     }
     return STATUS_OK;
 }

@@ -20,9 +20,11 @@
  *         inbox:<owner>               list of notices for a worker ("<event>/<token>?<query>")
  *         desks                       sorted set: owner -> second of its last sign of life
  *
- * A worker that is gone (30 s without a sign) has its inbox emptied by the others: its notices are
- * then booked as late. What waits for Redis is held in memory, bounded; when that is full the
- * answer is 503, so that the exchange sends the notice again. */
+ * A text leaves an inbox when what it asks for is done, so a killed worker's next life finds what
+ * that left; doing it twice is safe. A claim that a former life made and did not act on (its event
+ * log knows) is taken over. A worker that is gone (30 s without a sign) has its inbox emptied by
+ * another: its notices are then booked as late. What waits for Redis is held in memory, bounded;
+ * when that is full the answer is 503, so that the exchange sends the notice again. */
 #pragma once
 
 #include <stdbool.h>
@@ -38,6 +40,7 @@
 #include "pacing/budget.h"
 
 struct notice_desk;
+struct notice_reply;
 
 /* Borrowed; all outlive the desk. */
 struct notice_deps {
@@ -59,6 +62,10 @@ struct notice_deps {
     /* An impression or a click came for the first time. May be NULL. */
     void (*seen)(void *context, const struct notice_token *token, bool click);
     void *event_context; /* of lost, auctioned and seen */
+    /* Answers the ticket of a notice whose reply was NOTICE_LATER. NULL: all is answered at once.
+     */
+    void (*answer)(void *context, uint64_t ticket, const struct notice_reply *reply);
+    void *answer_context;
 };
 
 struct notice_options {
@@ -67,8 +74,9 @@ struct notice_options {
 };
 
 /* Views valid until the catalog changes or the next notice: copy at once. */
+#define NOTICE_LATER 0
 struct notice_reply {
-    int status;              /* 200, 204, 302, 403, 404, 410 or 503 */
+    int status;              /* 200, 204, 302, 403, 404, 410 or 503; NOTICE_LATER */
     struct str content_type; /* empty without a body */
     struct str body;
     struct str headers; /* whole lines with CRLF */
@@ -80,9 +88,14 @@ struct notice_desk *notice_desk_create(const struct notice_deps *deps,
 void notice_desk_destroy(struct notice_desk **desk);
 
 /* path and query of a GET or POST; STATUS_NOT_FOUND when it is not a notice url (reply untouched).
- * Answers at once; what follows is asynchronous. now_us is wall time. */
+ * now_us is wall time. A notice that moves money or counts is answered through deps.answer with
+ * this ticket when it cannot be lost any more (in an inbox in Redis, in the event log, or waiting
+ * in memory for a Redis that is away); the others at once. */
 enum status notice_handle(struct notice_desk *desk, struct str path, struct str query,
-                          int64_t now_us, struct notice_reply *reply);
+                          int64_t now_us, uint64_t ticket, struct notice_reply *reply);
+/* Gives the answers that are due. Call at the end of each turn, when the event log and the commands
+ * for Redis have been written. */
+void notice_flush(struct notice_desk *desk);
 /* Inbox, signs of life, retries. Call about every 100 ms; mono_us paces, now_us is wall time. */
 void notice_tick(struct notice_desk *desk, int64_t mono_us, int64_t now_us);
 /* Notices that wait for Redis: a drain waits a little for 0. */

@@ -2,14 +2,20 @@
  * this machine or another.
  *
  *   forward: RPUSH inbox:<owner> text          (and its expiry)
- *   tick:    LPOP inbox:<self> 64              verify again, claim, apply
+ *   tick:    LRANGE inbox:<self> 0 63          verify again, claim, apply
+ *   done:    LREM inbox:<self> 1 text          each text when it is done, at least once
  *   2 s:     ZADD desks now self; ZRANGE desks who is alive
- *   gone for 30 s: LPOP inbox:<gone> 64 until empty, then ZREM desks gone */
+ *   gone for 30 s: the next worker alive does the same with inbox:<gone> until it is empty, then
+ *            ZREM desks gone
+ *
+ * Removing by value is safe when several read one inbox (a worker that comes back while it is being
+ * adopted): what is gone is not removed twice, and equal texts ask for the same. */
 #include "bidder/notice_internal.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "bidder/base/bug.h"
 #include "bidder/base/log.h"
 
 #define BATCH         64
@@ -116,63 +122,7 @@ void notice_forward(struct notice_op *op)
 
 /* --- in --------------------------------------------------------------------------------------- */
 
-/* Redis is not trusted with money: the token is verified like the first time. An expired one was in
- * time when it landed. */
-static void take(struct notice_desk *desk, struct str text)
-{
-    static const char prefix[] = "/notice/";
-    char path[sizeof(prefix) + NOTICE_TEXT_BYTES];
-    struct notice notice;
-    struct notice_token token;
-    enum notice_refusal refusal;
-    METRIC_INC(notice_metrics, NOTICE_INBOX);
-    if (text.len > NOTICE_TEXT_BYTES) {
-        metric_add(&notice_metrics, NOTICE_REFUSED, NOTICE_MALFORMED, 1);
-        return;
-    }
-    memcpy(path, prefix, sizeof(prefix) - 1);
-    memcpy(path + sizeof(prefix) - 1, text.ptr, text.len);
-    struct str query = {path, sizeof(prefix) - 1 + text.len};
-    struct str target = str_cut(&query, '?');
-    if (!notice_open(desk, target, query, &notice, &token, &refusal) && refusal != NOTICE_EXPIRED) {
-        metric_add(&notice_metrics, NOTICE_REFUSED, refusal, 1);
-        return;
-    }
-    struct notice_op *op = notice_op_borrow(desk, &notice, &token);
-    if (!op) {
-        METRIC_INC(notice_metrics, NOTICE_LOST);
-        return;
-    }
-    (void)notice_price_op(op, notice.price);
-    op->step = notice.event == NOTICE_LOSS ? NOTICE_STEP_LOSS : NOTICE_STEP_BILL;
-    notice_op_start(op);
-}
-
-static uint32_t take_all(struct notice_desk *desk, enum redis_result result,
-                         const struct redis_value *value)
-{
-    if (result != REDIS_OK || value->type != REDIS_ARRAY) {
-        return 0;
-    }
-    for (uint32_t i = 0; i < value->count; i++) {
-        if (value->items[i].type == REDIS_STRING) {
-            take(desk, value->items[i].text);
-        }
-    }
-    return value->count;
-}
-
-static bool send_pop(struct notice_desk *desk, uint32_t owner, redis_fn *done)
-{
-    struct redis *redis = desk->deps.redis;
-    char text[KEY_BYTES];
-    struct str key = inbox_key(owner, text);
-    redis_begin(redis, 3);
-    redis_arg(redis, STR("LPOP"));
-    redis_arg(redis, key);
-    redis_arg_i64(redis, BATCH);
-    return notice_send(desk, key, done, desk);
-}
+static void send_read(struct notice_box *box);
 
 /* As many as there is room for: what is not taken waits in Redis. */
 static bool has_room(const struct notice_desk *desk)
@@ -180,16 +130,116 @@ static bool has_room(const struct notice_desk *desk)
     return desk->options.max_pending - desk->pending >= BATCH || desk->pending == 0;
 }
 
-static void on_popped(void *owner, enum redis_result result, const struct redis_value *value)
+static void remove_text(const struct notice_box *box, struct str text)
 {
-    struct notice_desk *desk = owner;
+    struct redis *redis = box->desk->deps.redis;
+    char key_text[KEY_BYTES];
+    struct str key = inbox_key(box->owner, key_text);
+    redis_begin(redis, 4);
+    redis_arg(redis, STR("LREM"));
+    redis_arg(redis, key);
+    redis_arg_i64(redis, 1);
+    redis_arg(redis, text);
+    (void)redis_send(redis, key, 0, NULL, NULL); /* else it is read and removed once more */
+}
+
+void notice_inbox_done(struct notice_box *box, const struct notice_op *op)
+{
+    BUG_ON(box->open == 0);
+    box->open--;
+    remove_text(box, (struct str){op->text, op->text_len});
+    if (!box->open && !box->reading && box->full && has_room(box->desk)) {
+        send_read(box);
+    }
+}
+
+/* Redis is not trusted with money: the token is verified like the first time. An expired one was in
+ * time when it landed. False: there is no room for it now. */
+static bool take(struct notice_box *box, struct str text)
+{
+    static const char prefix[] = "/notice/";
+    struct notice_desk *desk = box->desk;
+    char path[sizeof(prefix) + NOTICE_TEXT_BYTES];
+    struct notice notice;
+    struct notice_token token;
+    enum notice_refusal refusal = NOTICE_MALFORMED;
+    bool good = text.len <= NOTICE_TEXT_BYTES;
+    struct str query = STR_NONE;
+    if (good) {
+        memcpy(path, prefix, sizeof(prefix) - 1);
+        memcpy(path + sizeof(prefix) - 1, text.ptr, text.len);
+        query = (struct str){path, sizeof(prefix) - 1 + text.len};
+        struct str target = str_cut(&query, '?');
+        good = notice_open(desk, target, query, &notice, &token, &refusal) ||
+               refusal == NOTICE_EXPIRED;
+    }
+    if (!good) {
+        METRIC_INC(notice_metrics, NOTICE_INBOX);
+        metric_add(&notice_metrics, NOTICE_REFUSED, refusal, 1);
+        remove_text(box, text);
+        return true;
+    }
+    struct notice_op *op = notice_op_borrow(desk, &notice, &token);
+    if (!op) {
+        return false;
+    }
+    METRIC_INC(notice_metrics, NOTICE_INBOX);
+    op->box = box;
+    box->open++;
+    op->text_len = (uint32_t)text.len;
+    memcpy(op->text, text.ptr, text.len);
+    (void)notice_price_op(op, notice.price);
+    op->step = notice.event == NOTICE_LOSS ? NOTICE_STEP_LOSS : NOTICE_STEP_BILL;
+    notice_op_start(op);
+    return true;
+}
+
+static void forget_owner(struct notice_desk *desk, uint32_t owner)
+{
+    struct redis *redis = desk->deps.redis;
+    redis_begin(redis, 3);
+    redis_arg(redis, STR("ZREM"));
+    redis_arg(redis, STR("desks"));
+    redis_arg_i64(redis, owner);
+    (void)redis_send(redis, STR("desks"), 0, NULL, NULL);
+}
+
+static void on_read(void *owner, enum redis_result result, const struct redis_value *value)
+{
+    struct notice_box *box = owner;
+    struct notice_desk *desk = box->desk;
     if (!notice_landed(desk)) {
         return;
     }
-    desk->polling = false;
-    if (take_all(desk, result, value) == BATCH && has_room(desk)) {
-        desk->polling = send_pop(desk, desk->options.owner, on_popped);
+    box->reading = box->full = false;
+    if (result != REDIS_OK || value->type != REDIS_ARRAY) {
+        return;
     }
+    uint32_t taken = 0;
+    for (; taken < value->count && value->items[taken].type == REDIS_STRING; taken++) {
+        if (!take(box, value->items[taken].text)) {
+            break;
+        }
+    }
+    box->full = taken == BATCH;
+    if (box == &desk->adopted && taken) {
+        log_info("took %u notices of worker %u, which is gone", taken, box->owner);
+    } else if (box == &desk->adopted && !value->count) {
+        forget_owner(desk, box->owner);
+    }
+}
+
+static void send_read(struct notice_box *box)
+{
+    struct redis *redis = box->desk->deps.redis;
+    char text[KEY_BYTES];
+    struct str key = inbox_key(box->owner, text);
+    redis_begin(redis, 4);
+    redis_arg(redis, STR("LRANGE"));
+    redis_arg(redis, key);
+    redis_arg_i64(redis, 0);
+    redis_arg_i64(redis, BATCH - 1);
+    box->reading = notice_send(box->desk, key, on_read, box);
 }
 
 /* --- signs of life ---------------------------------------------------------------------------- */
@@ -234,36 +284,29 @@ static void give_sign(struct notice_desk *desk)
     (void)notice_send(desk, key, on_owners, desk);
 }
 
-static void on_adopted(void *owner, enum redis_result result, const struct redis_value *value)
+/* One reads it, not all: the next worker alive behind the one that is gone. */
+static bool is_heir(const struct notice_desk *desk, uint32_t gone)
 {
-    struct notice_desk *desk = owner;
-    if (!notice_landed(desk)) {
-        return;
+    for (uint32_t i = 1; i < desk->owner_count; i++) {
+        const struct notice_owner *next = &desk->owners[(gone + i) % desk->owner_count];
+        if (desk->now_us / 1000000 - next->seen_s <= GONE_S) {
+            return next->owner == desk->options.owner;
+        }
     }
-    struct redis *redis = desk->deps.redis;
-    desk->adopting = false;
-    uint32_t taken = take_all(desk, result, value);
-    if (taken) {
-        log_info("took %u notices of worker %u, which is gone", taken, desk->adopt);
-    } else if (result == REDIS_OK && value->type == REDIS_NIL) {
-        redis_begin(redis, 3);
-        redis_arg(redis, STR("ZREM"));
-        redis_arg(redis, STR("desks"));
-        redis_arg_i64(redis, desk->adopt);
-        (void)redis_send(redis, STR("desks"), 0, NULL, NULL);
-    }
+    return false;
 }
 
 static void adopt(struct notice_desk *desk)
 {
-    if (desk->adopting || !knows_owners(desk)) {
+    if (!knows_owners(desk)) {
         return;
     }
     for (uint32_t i = 0; i < desk->owner_count; i++) {
         struct notice_owner *gone = &desk->owners[i];
-        if (gone->owner != desk->options.owner && desk->now_us / 1000000 - gone->seen_s > GONE_S) {
-            desk->adopt = gone->owner;
-            desk->adopting = send_pop(desk, gone->owner, on_adopted);
+        if (gone->owner != desk->options.owner && desk->now_us / 1000000 - gone->seen_s > GONE_S &&
+            is_heir(desk, i)) {
+            desk->adopted.owner = gone->owner;
+            send_read(&desk->adopted);
             return;
         }
     }
@@ -279,9 +322,11 @@ void notice_inbox_tick(struct notice_desk *desk)
         give_sign(desk);
     }
     if (has_room(desk)) {
-        if (!desk->polling) {
-            desk->polling = send_pop(desk, desk->options.owner, on_popped);
+        if (!desk->own.reading && !desk->own.open) {
+            send_read(&desk->own);
         }
-        adopt(desk);
+        if (!desk->adopted.reading && !desk->adopted.open) {
+            adopt(desk);
+        }
     }
 }

@@ -9,6 +9,7 @@
 #define NOTICE_RETRY_US   500000
 #define NOTICE_RECENT     16384 /* fingerprints of notices this worker has just finished */
 #define NOTICE_KEY_BYTES  48
+#define NOTICE_NAME_BYTES 64 /* of an op, as claims have it */
 #define NOTICE_BIT_BILLED 15
 
 enum notice_step {
@@ -19,6 +20,15 @@ enum notice_step {
     NOTICE_STEP_FORWARD, /* into the inbox of the worker that made the bid */
 };
 
+/* An inbox that is being read: texts stay in Redis until what they ask for is done. */
+struct notice_box {
+    struct notice_desk *desk;
+    uint32_t owner; /* whose inbox */
+    uint32_t open;  /* texts of the last batch that are not done */
+    bool reading;   /* a batch is on its way */
+    bool full;      /* the last one was: there is more */
+};
+
 /* One thing a notice still has to do; waits for Redis, in flight or until it is tried again. */
 struct notice_op {
     struct notice_desk *desk;
@@ -26,6 +36,10 @@ struct notice_op {
     enum notice_step step;
     enum notice_event event;
     bool retried;
+    bool asked;             /* ticket waits for an answer until this is done */
+    uint32_t claim_s;       /* part of its name */
+    struct notice_box *box; /* where its text lies, or NULL */
+    uint64_t ticket;
     uint64_t id;
     int64_t price_micros, cost_micros;
     struct notice_token token;
@@ -61,8 +75,13 @@ struct notice_desk {
         uint32_t owner;
         int64_t seen_s;
     } owners[NOTICE_MAX_OWNERS]; /* ascending owner */
-    bool polling, adopting;
-    uint32_t adopt; /* whose inbox is being emptied */
+    struct notice_box own, adopted;
+
+    struct notice_due {
+        uint64_t ticket;
+        enum notice_event event;
+    } * due; /* owned: answers for the end of this turn */
+    uint32_t due_count;
 
     uint64_t generation;                  /* of the catalog behind the refs */
     struct notice_ref *lines, *creatives; /* owned; ascending ref */
@@ -91,6 +110,9 @@ enum notice_price_kind notice_price_op(struct notice_op *op, struct str raw);
 bool notice_send(struct notice_desk *desk, struct str key, redis_fn *done, void *owner);
 bool notice_landed(struct notice_desk *desk);
 
+/* What is done at the end of this turn may be told to whoever waits for it. */
+void notice_answer_later(struct notice_desk *desk, uint64_t ticket, enum notice_event event);
+
 /* notice_apply.c */
 struct notice_op *notice_op_borrow(struct notice_desk *desk, const struct notice *notice,
                                    const struct notice_token *token);
@@ -105,4 +127,6 @@ void notice_recent_add(struct notice_desk *desk, const struct notice_token *toke
 /* notice_inbox.c */
 bool notice_owner_alive(const struct notice_desk *desk, uint32_t owner);
 void notice_forward(struct notice_op *op);
+/* The text in the op is done: it leaves the inbox. */
+void notice_inbox_done(struct notice_box *box, const struct notice_op *op);
 void notice_inbox_tick(struct notice_desk *desk);

@@ -151,17 +151,31 @@ static void fake_set(struct fake_call *call)
     call->value.type = REDIS_NIL;
 }
 
-static void fake_pop(struct fake_call *call)
+static void fake_list_range(struct fake_call *call)
 {
-    call->value.type = REDIS_NIL;
-    for (uint32_t i = 0; i < fake_redis.entry_count && call->value.count < 64;) {
+    int64_t last = atoll(fake_redis.args[3]);
+    CHECK(fake_is(2, "0") && last >= 0 && last < 256);
+    call->value = (struct redis_value){.type = REDIS_ARRAY, .items = call->items};
+    for (uint32_t i = 0; i < fake_redis.entry_count && call->value.count <= last; i++) {
         struct fake_entry *entry = &fake_redis.entries[i];
-        if (strcmp(entry->key, fake_redis.args[1]) != 0) {
-            i++;
-            continue;
+        if (!strcmp(entry->key, fake_redis.args[1])) {
+            fake_item(call, entry->text, entry->text_len, 0);
         }
-        fake_item(call, entry->text, entry->text_len, 0);
-        fake_remove(entry);
+    }
+}
+
+static void fake_list_remove(struct fake_call *call)
+{
+    CHECK(fake_is(2, "1"));
+    fake_integer(call, 0);
+    for (uint32_t i = 0; i < fake_redis.entry_count; i++) {
+        struct fake_entry *entry = &fake_redis.entries[i];
+        if (!strcmp(entry->key, fake_redis.args[1]) && entry->text_len == fake_redis.arg_len[3] &&
+            !memcmp(entry->text, fake_redis.args[3], entry->text_len)) {
+            fake_remove(entry);
+            fake_integer(call, 1);
+            return;
+        }
     }
 }
 
@@ -206,8 +220,10 @@ static void fake_run(struct fake_call *call)
         fake_item(call, "", 0, fake_set_bit(args[1], args[10]));
     } else if (fake_is(0, "RPUSH")) {
         fake_push(call);
-    } else if (fake_is(0, "LPOP")) {
-        fake_pop(call);
+    } else if (fake_is(0, "LRANGE")) {
+        fake_list_range(call);
+    } else if (fake_is(0, "LREM")) {
+        fake_list_remove(call);
     } else if (fake_is(0, "ZADD") && fake_is(2, "NX")) {
         if (!fake_find(args[1], args[4])) {
             fake_make(args[1], args[4])->number = atoll(args[3]);

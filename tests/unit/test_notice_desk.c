@@ -142,8 +142,34 @@ static void tick(int64_t after_us)
     fake_redis_deliver_all();
 }
 
+static uint64_t answered[16];
+static uint32_t answered_count;
+static bool answers_wait; /* the next setup: answers come through on_answered */
+static struct event_log *logs[2];
+
+static void on_answered(void *context, uint64_t ticket, const struct notice_reply *reply)
+{
+    (void)context;
+    CHECK(reply->status == 204 || reply->status == 200);
+    answered[answered_count++ % 16] = ticket;
+}
+
+static void make_desk(uint32_t i, uint32_t max_pending)
+{
+    struct notice_deps deps = {.keys = &keys,
+                               .store = &stores[i],
+                               .ledger = &ledgers[i],
+                               .report = reports[i],
+                               .events = logs[i],
+                               .catalog = current,
+                               .answer = answers_wait ? on_answered : NULL};
+    desks[i] = notice_desk_create(
+        &deps, &(struct notice_options){.owner = i + 1, .max_pending = max_pending});
+}
+
 static void setup_pending(uint32_t max_pending)
 {
+    answered_count = 0;
     fake_redis_reset();
     token_keys_derive(&keys, STR("a test deployment's secret"));
     mono_us = 1;
@@ -151,13 +177,7 @@ static void setup_pending(uint32_t max_pending)
         ledgers[i] = (struct budget_ledger){.answer = BUDGET_SETTLED};
         stores[i] = (struct freq_store){0};
         reports[i] = report_create(NULL, current, NULL);
-        struct notice_deps deps = {.keys = &keys,
-                                   .store = &stores[i],
-                                   .ledger = &ledgers[i],
-                                   .report = reports[i],
-                                   .catalog = current};
-        desks[i] = notice_desk_create(
-            &deps, &(struct notice_options){.owner = i + 1, .max_pending = max_pending});
+        make_desk(i, max_pending);
     }
     tick(0);
     tick(2000000); /* now both have seen each other */
@@ -208,8 +228,9 @@ static int say(int desk, enum notice_event event, const struct notice_token *tok
     token_write(&keys, token, &out);
     snprintf(path, sizeof(path), "/notice/%s/%.*s", notice_event_name(event),
              (int)out.len[audience], out.text[audience]);
-    CHECK_INT(notice_handle(desks[desk], str_from(path), str_from(query), NOW_US + mono_us, &mine),
-              STATUS_OK);
+    CHECK_INT(
+        notice_handle(desks[desk], str_from(path), str_from(query), NOW_US + mono_us, 7, &mine),
+        STATUS_OK);
     if (reply) {
         *reply = mine;
     }
@@ -420,14 +441,16 @@ TEST(forged_expired_and_malformed_are_refused)
     token_write(&keys, &token, &out);
     snprintf(path, sizeof(path), "/notice/bill/%.*s", (int)out.len[TOKEN_CLIENT],
              out.text[TOKEN_CLIENT]); /* who sees the markup may not say "billed" */
-    CHECK_INT(notice_handle(desks[0], str_from(path), STR_NONE, NOW_US, &reply), STATUS_OK);
+    CHECK_INT(notice_handle(desks[0], str_from(path), STR_NONE, NOW_US, 7, &reply), STATUS_OK);
     CHECK_INT(reply.status, 403);
-    CHECK_INT(notice_handle(desks[0], STR("/notice/bill/x"), STR_NONE, NOW_US, &reply), STATUS_OK);
+    CHECK_INT(notice_handle(desks[0], STR("/notice/bill/x"), STR_NONE, NOW_US, 7, &reply),
+              STATUS_OK);
     CHECK_INT(reply.status, 403);
-    CHECK_INT(notice_handle(desks[0], STR("/notice/nonsense/x"), STR_NONE, NOW_US, &reply),
+    CHECK_INT(notice_handle(desks[0], STR("/notice/nonsense/x"), STR_NONE, NOW_US, 7, &reply),
               STATUS_OK);
     CHECK_INT(reply.status, 404);
-    CHECK_INT(notice_handle(desks[0], STR("/healthz"), STR_NONE, NOW_US, &reply), STATUS_NOT_FOUND);
+    CHECK_INT(notice_handle(desks[0], STR("/healthz"), STR_NONE, NOW_US, 7, &reply),
+              STATUS_NOT_FOUND);
     token.expires_s = NOW_S + 1; /* two seconds have gone by in setup */
     CHECK_INT(say(0, NOTICE_BILL, &token, "", NULL), 410);
     CHECK_INT(say(0, NOTICE_CLICK, &token, "", NULL), 302); /* late, but the person gets there */
@@ -551,6 +574,142 @@ TEST(a_worker_that_has_just_started_is_not_taken_for_dead)
     tick(100000);
     tick(100000);
     CHECK_INT(ledgers[1].settled, 1);
+    teardown();
+}
+
+/* Killed after the claim, before anything was booked: the next life finds the text in its inbox,
+ * and that its log has no such settlement. */
+TEST(what_a_killed_worker_had_claimed_is_booked_by_its_next_life)
+{
+    char folder[] = "/tmp/jointcap-desk-XXXXXX", command[64];
+    CHECK(mkdtemp(folder) != NULL);
+    const struct event_log_options options = {.dir = folder, .owner = 2};
+    for (int has_log = 0; has_log < 2; has_log++) {
+        setup();
+        struct notice_token token = token_of(2, 1);
+        logs[1] = has_log ? event_log_create(&options, NOW_US) : NULL;
+        say(0, NOTICE_BILL, &token, "price=30", NULL);
+        say(0, NOTICE_BILL, &token, "price=30&again=1", NULL);
+        fake_redis_deliver_all();
+        CHECK_INT(fake_redis_count("inbox:2"), 2);
+        mono_us += 100000;
+        notice_tick(desks[1], mono_us, NOW_US + mono_us); /* reads its inbox */
+        fake_redis_deliver();                             /* and claims */
+        notice_desk_destroy(&desks[1]);
+        fake_redis_deliver_all();
+        CHECK_INT(ledgers[1].settled, 0);
+        CHECK_INT(fake_redis_count("inbox:2"), 2);
+        event_log_destroy(&logs[1]);
+        logs[1] = has_log ? event_log_create(&options, NOW_US + mono_us) : NULL;
+        make_desk(1, 256);
+        for (int i = 0; i < 3; i++) {
+            tick(100000);
+        }
+        CHECK_INT(ledgers[1].settled, has_log); /* without a log nobody knows: not twice */
+        CHECK_INT(fake_redis_count("inbox:2"), 0);
+        say(1, NOTICE_BILL, &token, "price=30", NULL);
+        tick(100000);
+        CHECK_INT(ledgers[1].settled, has_log);
+        event_log_destroy(&logs[1]);
+        teardown();
+    }
+    snprintf(command, sizeof(command), "rm -r %s", folder);
+    CHECK_INT(system(command), 0);
+}
+
+TEST(a_settlement_in_the_log_is_not_booked_by_the_next_life)
+{
+    char folder[] = "/tmp/jointcap-desk-XXXXXX", command[64];
+    CHECK(mkdtemp(folder) != NULL);
+    const struct event_log_options options = {.dir = folder, .owner = 2};
+    setup();
+    struct notice_token token = token_of(2, 1);
+    logs[1] = event_log_create(&options, NOW_US);
+    notice_desk_destroy(&desks[1]);
+    make_desk(1, 256);
+    say(1, NOTICE_BILL, &token, "price=30", NULL);
+    tick(100000);
+    CHECK_INT(ledgers[1].settled, 1);
+    event_log_tick(logs[1], NOW_US + mono_us); /* written; killed before it was answered */
+    notice_desk_destroy(&desks[1]);
+    event_log_destroy(&logs[1]);
+    logs[1] = event_log_create(&options, NOW_US + mono_us);
+    make_desk(1, 256);
+    say(1, NOTICE_BILL, &token, "price=30", NULL);
+    tick(100000);
+    CHECK_INT(ledgers[1].settled, 1);
+    event_log_destroy(&logs[1]);
+    teardown();
+    snprintf(command, sizeof(command), "rm -r %s", folder);
+    CHECK_INT(system(command), 0);
+}
+
+TEST(a_loss_that_a_killed_worker_had_only_marked_is_released)
+{
+    setup();
+    struct notice_token token = token_of(2, 1);
+    say(0, NOTICE_LOSS, &token, "", NULL);
+    fake_redis_deliver_all();
+    mono_us += 100000;
+    notice_tick(desks[1], mono_us, NOW_US + mono_us);
+    fake_redis_deliver(); /* marked lost */
+    notice_desk_destroy(&desks[1]);
+    fake_redis_deliver_all();
+    CHECK_INT(stores[1].released, 0);
+    make_desk(1, 256);
+    for (int i = 0; i < 3; i++) {
+        tick(100000);
+    }
+    CHECK_INT(stores[1].released, 1);
+    CHECK_INT(fake_redis_count("inbox:2"), 0);
+    teardown();
+}
+
+TEST(an_inbox_longer_than_a_batch_is_emptied)
+{
+    setup();
+    for (uint64_t i = 0; i < 150; i++) {
+        struct notice_token token = token_of(2, 1 + i);
+        say(0, NOTICE_BILL, &token, "price=30", NULL);
+    }
+    fake_redis_deliver_all();
+    CHECK_INT(fake_redis_count("inbox:2"), 150);
+    tick(100000); /* in one go: a full batch asks for the next at once */
+    CHECK_INT(fake_redis_count("inbox:2"), 0);
+    CHECK_INT(ledgers[1].settled, 150);
+    teardown();
+}
+
+TEST(answers_wait_until_nothing_can_be_lost)
+{
+    answers_wait = true;
+    setup();
+    struct notice_token own = token_of(1, 1), other = token_of(2, 1), lost = token_of(1, 2);
+    CHECK_INT(say(0, NOTICE_BILL, &own, "", NULL), NOTICE_LATER);
+    CHECK_INT(say(0, NOTICE_BILL, &other, "", NULL), NOTICE_LATER);
+    CHECK_INT(say(0, NOTICE_LOSS, &lost, "", NULL), NOTICE_LATER);
+    CHECK_INT(say(0, NOTICE_IMPRESSION, &own, "", NULL), NOTICE_LATER);
+    CHECK_INT(say(0, NOTICE_WIN, &own, "", NULL), 204);
+    notice_flush(desks[0]);
+    CHECK_INT(answered_count, 0);
+    fake_redis_deliver_all();
+    CHECK_INT(answered_count, 0); /* not before the turn's end */
+    notice_flush(desks[0]);
+    CHECK_INT(answered_count, 4);
+    notice_flush(desks[0]);
+    CHECK_INT(answered_count, 4);
+    CHECK_INT(say(0, NOTICE_BILL, &own, "", NULL), 204); /* had been there */
+    fake_redis.mode = FAKE_DOWN;
+    struct notice_token away = token_of(1, 3);
+    CHECK_INT(say(0, NOTICE_BILL, &away, "", NULL), NOTICE_LATER);
+    notice_flush(desks[0]);
+    CHECK_INT(answered_count, 5); /* kept in memory: an exchange does not wait that long */
+    fake_redis.mode = FAKE_UP;
+    tick(600000);
+    notice_flush(desks[0]);
+    CHECK_INT(answered_count, 5);
+    CHECK_INT(ledgers[0].settled, 2);
+    answers_wait = false;
     teardown();
 }
 
