@@ -109,7 +109,11 @@ static enum budget_answer check_account(struct budget_core *core, struct budget_
     }
     account->asked = account->asked > amount ? account->asked : amount;
     budget_core_activate(core, account);
-    return account->settled_all + amount > account->cap ? BUDGET_SPENT : BUDGET_NO_LEASE;
+    if (account->settled_all + amount > account->cap) {
+        return BUDGET_SPENT;
+    }
+    account->moved += amount; /* leases follow what is wanted: else they grow from a first bid up */
+    return BUDGET_NO_LEASE;
 }
 
 enum budget_answer budget_core_commit(struct budget_core *core, const uint32_t *budgets,

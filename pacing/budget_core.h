@@ -64,8 +64,8 @@ struct budget_account {
     int64_t reported_used, reported_lease;
     int64_t asked; /* the largest commitment refused since the last step */
     int64_t price; /* of the last commitment tried: leases below it are of no use */
-    int64_t moved; /* committed since the last tick */
-    int64_t rate;  /* committed per second, smoothed over 3 s */
+    int64_t moved; /* wanted since the last tick: committed, or refused for want of a lease */
+    int64_t rate;  /* wanted per second, smoothed over 3 s */
     int64_t settled_all, out_all, owners; /* as Redis last said */
     struct budget_flow flow;
 };

@@ -106,6 +106,27 @@ TEST(a_budget_is_spent_to_the_last_bid_and_not_further)
     budget_core_destroy(&core);
 }
 
+/* A line whose traffic sets in is leased what it asks for, not what it got. */
+TEST(leases_follow_what_is_wanted)
+{
+    struct budget_plan plan = {.ref = 7, .daily = 1000000};
+    struct budget_core *core = fresh(&plan, 1);
+    run(core, 0, 1);
+    for (int64_t at = 1; at < 3; at++) {
+        for (int i = 0; i < 2000; i++) { /* far more than the first lease holds */
+            uint32_t flight;
+            if (bid(core, 0, 10, at, &flight) == BUDGET_OK) {
+                CHECK_INT(budget_core_settle(core, flight, 10), BUDGET_SETTLED);
+            }
+        }
+        run(core, at, at + 1);
+    }
+    struct budget_view view;
+    CHECK(budget_core_view(core, 0, true, &view));
+    CHECK(view.free + view.used > 20000); /* the demand of a second */
+    budget_core_destroy(&core);
+}
+
 TEST(what_a_win_did_not_cost_and_a_loss_come_back)
 {
     struct budget_plan plan = {.ref = 7, .total = 1000};
