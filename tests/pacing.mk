@@ -12,6 +12,7 @@ sim-return: deps $(SIM)/sim_return ## A day of PDB pushes: how much is returned,
 	@SIM_FULL=1 $(SIM)/sim_return
 
 .PHONY: test-money
-test-money: deps ## Four ledgers, 50 budgets, a real Redis, everything killed once: never overspent
-	+@$(MAKE) --no-print-directory VARIANT=release build/release/drive_money
+test-money: deps ## Four workers, 50 budgets, a real Redis, everything killed once: never overspent
+	+@$(MAKE) --no-print-directory VARIANT=release build-all build/release/drive_money
 	@python3 tests/system/money.py $(MONEY_ARGS)
+	@JOINTCAP_VARIANT=release python3 tests/system/money_bidder.py $(MONEY_BIDDER_ARGS)
