@@ -4,10 +4,14 @@ import pathlib
 import random
 import signal
 import subprocess
+import sys
 import time
 import unittest
 
 import harness
+
+sys.path.insert(0, str(harness.ROOT / "deploy"))
+import cluster as redis_cluster  # noqa: E402
 
 
 class PersonCase(harness.Case):
@@ -105,6 +109,33 @@ class Persons(PersonCase):
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                               timeout=30, check=False)
         self.assertEqual(done.returncode, 3)
+
+
+class OnACluster(PersonCase):
+    """Pipelines spread over the nodes; the slots are learned on the way."""
+
+    def setUp(self):
+        super().setUp()
+        self.cluster = redis_cluster.Cluster(self.folder)
+        self.addCleanup(self.cluster.stop)
+
+    def command(self, name, *args):
+        return [str(harness.JOINTCAPCTL), name, f"--redis={self.cluster.address}",
+                f"--secret-file={self.secret_file}", *args]
+
+    def test_load_link_forget(self):
+        path = self.file("many.csv", "".join(f"oaid,p{i}\n" for i in range(5000)))
+        said = self.ctl("audience", "load", path, "--segment", "s")
+        self.assertIn("5000 written", said)
+        sizes = [int(node.command("DBSIZE")) for node in self.cluster.masters()]
+        self.assertEqual(sum(sizes), 5000)
+        self.assertTrue(all(size > 1000 for size in sizes), sizes)
+        links = self.file("links.csv", "oaid,p1,oaid,p2,oaid,p3\n")
+        self.assertIn("1 rows linked, 0 bad", self.ctl("link", links))
+        self.ctl("audience", "add", "oaid:p2", "t")
+        self.assertIn("segment t", self.ctl("person", "oaid:p3", "--segments", "t"))
+        self.assertIn("3 records deleted", self.ctl("forget", "oaid:p1"))
+        self.assertEqual(sum(int(node.command("DBSIZE")) for node in self.cluster.masters()), 4997)
 
 
 class Audiences(PersonCase):

@@ -298,3 +298,27 @@ TEST(every_absence_has_a_name)
         CHECK(person_absence_name((enum person_absence)i)[0] != '?');
     }
 }
+
+TEST(typed_ids_are_split)
+{
+    static const struct {
+        const char *text, *type, *id;
+    } cases[] = {
+        {"ifa:a-1", "ifa", "a-1"},
+        {"ip:2001:db8::1", "ip", "2001:db8::1"},
+        {"buyeruid@x:b:1", "buyeruid@x", "b:1"},
+        {"eid:login.example:u-1", "eid:login.example", "u-1"},
+    };
+    struct str type, id;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        CHECK(person_split_typed(str_from(cases[i].text), &type, &id));
+        CHECK_STR(type, cases[i].type);
+        CHECK_STR(id, cases[i].id);
+    }
+    static const char *const bad[] = {"", "ifa", "ifa:", ":a", "eid:a", "eid:a:", ":"};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        if (person_split_typed(str_from(bad[i]), &type, &id)) {
+            TEST_FAIL("taken: \"%s\"", bad[i]);
+        }
+    }
+}
