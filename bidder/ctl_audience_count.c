@@ -202,20 +202,55 @@ static bool read_records(struct counting *counting, struct redis_sync *sync, con
     return redis_sync_flush(sync, on_record, counting);
 }
 
-static bool scan(struct counting *counting, struct redis_sync *sync, uint64_t sample, bool *all)
+/* sample: how many profiles of this master suffice; 0 = all. */
+static bool scan(struct counting *counting, struct redis_sync *sync, uint32_t master,
+                 uint64_t sample, bool *all)
 {
     char cursor[24] = "0";
     struct buf keys;
     bool good = true;
+    uint64_t before = counting->records;
     buf_init(&keys, (size_t)16 << 20);
     do {
         struct str argv[] = {STR("SCAN"), str_from(cursor), STR("COUNT"), STR("1000")};
-        good = take_scan(counting, redis_sync_command(sync, 4, argv), &keys, cursor) &&
+        good = take_scan(counting, redis_sync_command_at(sync, master, 4, argv), &keys, cursor) &&
                read_records(counting, sync, &keys);
-        *all = strcmp(cursor, "0") == 0;
-    } while (good && !*all && (!sample || counting->records < sample));
+    } while (good && strcmp(cursor, "0") != 0 && (!sample || counting->records - before < sample));
+    *all = *all && strcmp(cursor, "0") == 0;
     buf_deinit(&keys);
     return good;
+}
+
+static int64_t keys_of(struct redis_sync *sync, uint32_t master)
+{
+    struct str size[] = {STR("DBSIZE")};
+    const struct redis_value *value = redis_sync_command_at(sync, master, 1, size);
+    return value && value->type == REDIS_INT ? value->integer : -1;
+}
+
+/* Every master of a cluster gives its part of the sample, so that the parts weigh alike. */
+static bool scan_all(struct counting *counting, struct redis_sync *sync, uint64_t sample, bool *all,
+                     int64_t *keys)
+{
+    uint32_t masters = redis_sync_masters(sync);
+    *keys = 0;
+    *all = true;
+    for (uint32_t i = 0; i < masters; i++) {
+        int64_t part = keys_of(sync, i);
+        if (part < 0) {
+            return false;
+        }
+        *keys += part;
+    }
+    for (uint32_t i = 0; i < masters; i++) {
+        int64_t part = keys_of(sync, i);
+        uint64_t wanted =
+            sample && *keys > 0 ? (uint64_t)((double)sample * (double)part / (double)*keys) + 1 : 0;
+        if (part < 0 || !scan(counting, sync, i, wanted, all)) {
+            return false;
+        }
+    }
+    return masters > 0;
 }
 
 static void print_result(const struct counting *counting, bool all, int64_t keys)
@@ -255,14 +290,11 @@ int audience_count(const struct ctl_call *call, struct ctl_store *store, const c
         fprintf(stderr, "jointcapctl: --sample takes a number, not \"%s\"\n", sample_text);
         return CTL_USAGE;
     }
-    struct str size[] = {STR("DBSIZE")};
-    const struct redis_value *value = redis_sync_command(store->sync, 1, size);
-    keys = value && value->type == REDIS_INT ? value->integer : 0;
     struct counting counting = {.expr = &expr,
                                 .view = calloc(1, sizeof(*counting.view)),
                                 .now_s = clock_wall_us() / 1000000};
     int result = CTL_FAILED;
-    if (counting.view && scan(&counting, store->sync, (uint64_t)sample, &all)) {
+    if (counting.view && scan_all(&counting, store->sync, (uint64_t)sample, &all, &keys)) {
         print_result(&counting, all, keys);
         result = CTL_OK;
     } else {

@@ -161,13 +161,14 @@ static bool parse_key(struct str key, uint32_t *ref, uint32_t *date)
     return true;
 }
 
-static bool scan_redis(struct redis_sync *redis, struct accounts *accounts)
+static bool scan_master(struct redis_sync *redis, uint32_t master, struct accounts *accounts)
 {
     char cursor[32] = "0";
     do {
         struct str argv[] = {STR("SCAN"),    str_from(cursor), STR("MATCH"),
                              STR("b:{*}:*"), STR("COUNT"),     STR("1000")};
-        const struct redis_value *reply = redis_sync_command(redis, COUNT_OF(argv), argv);
+        const struct redis_value *reply =
+            redis_sync_command_at(redis, master, COUNT_OF(argv), argv);
         if (!reply || reply->type != REDIS_ARRAY || reply->count != 2 ||
             reply->items[0].text.len >= sizeof(cursor)) {
             return false;
@@ -183,6 +184,16 @@ static bool scan_redis(struct redis_sync *redis, struct accounts *accounts)
         cursor[reply->items[0].text.len] = 0;
     } while (strcmp(cursor, "0") != 0 && !accounts->failed);
     return !accounts->failed;
+}
+
+static bool scan_redis(struct redis_sync *redis, struct accounts *accounts)
+{
+    uint32_t masters = redis_sync_masters(redis);
+    bool good = masters > 0;
+    for (uint32_t i = 0; i < masters && good; i++) {
+        good = scan_master(redis, i, accounts);
+    }
+    return good;
 }
 
 static bool read_account(struct redis_sync *redis, struct account *account)
@@ -313,7 +324,7 @@ out:
 }
 
 static const struct ctl_option reconcile_options[] = {
-    {"--redis", "ADDRESS", "unix:/path or host:port", "127.0.0.1:6379"},
+    {"--redis", "ADDRESS", "unix:/path, host:port or cluster:host:port,...", "127.0.0.1:6379"},
     {"--all", NULL, "print every account, not only those that differ", NULL},
     {"--json", NULL, "one JSON object a line", NULL},
 };

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "bidder/base/bug.h"
+#include "bidder/base/clock.h"
 
 #define MAX_DAYS       400
 #define MAX_UNION_KEYS 20000
@@ -247,6 +248,68 @@ static int by_label(const void *a, const void *b)
     return order ? order : (x->label.len > y->label.len) - (x->label.len < y->label.len);
 }
 
+/* A cluster unites only what lies on one slot, and each day is a slot: the days' unions are brought
+ * to one, under names of our own that go by themselves. */
+#define UNION_TTL_S "60"
+
+static bool told(struct reading *reading, uint32_t argc, const struct str *argv)
+{
+    const struct redis_value *value = reading->status ? NULL : ask(reading, argc, argv);
+    return value && value->type != REDIS_ERROR;
+}
+
+static bool copy_union(struct reading *reading, struct str from, struct str to)
+{
+    struct str get[] = {STR("GET"), from};
+    const struct redis_value *value = reading->status ? NULL : ask(reading, COUNT_OF(get), get);
+    if (!value || value->type != REDIS_STRING) {
+        return false;
+    }
+    struct str bytes = arena_strdup(reading->arena, value->text);
+    struct str set[] = {STR("SET"), to, bytes, STR("EX"), STR(UNION_TTL_S)};
+    struct str drop[] = {STR("DEL"), from};
+    return bytes.ptr && told(reading, COUNT_OF(set), set) && told(reading, COUNT_OF(drop), drop);
+}
+
+/* argv: PFCOUNT, then the keys of the entries, each day's together in its own slot. */
+static int64_t united_over_slots(struct reading *reading, const struct entry *entries,
+                                 uint32_t count, struct str *argv)
+{
+    struct str unions[1 + MAX_DAYS] = {STR("PFCOUNT")};
+    char mark[32];
+    uint32_t days = 0;
+    int len = snprintf(mark, sizeof(mark), "union:%llx", (unsigned long long)clock_wall_us());
+    struct str part = {mark, (size_t)len};
+    for (int32_t day = reading->query->from_day; day <= reading->query->to_day && days < MAX_DAYS;
+         day = report_day_next(day)) {
+        struct str here = day_key(reading, day, "", part);
+        struct str make[] = {STR("PFADD"), here};
+        struct str keep[] = {STR("EXPIRE"), here, STR(UNION_TTL_S)};
+        uint32_t keys = 0;
+        struct str *merge = malloc((count + 2) * sizeof(merge[0]));
+        for (uint32_t i = 0; merge && i < count; i++) {
+            if (entries[i].day == day) {
+                merge[2 + keys++] = argv[1 + i];
+            }
+        }
+        bool good = merge && !reading->status;
+        if (good && keys) {
+            merge[0] = STR("PFMERGE");
+            merge[1] = here;
+            struct str there = day_key(reading, 0, mark, day_key(reading, day, "", STR_NONE));
+            good = told(reading, 2, make) && told(reading, 3, keep) &&
+                   told(reading, 2 + keys, merge) && copy_union(reading, here, there);
+            unions[1 + days++] = there;
+        }
+        free(merge);
+        if (!good) {
+            return -1;
+        }
+    }
+    const struct redis_value *value = ask(reading, 1 + days, unions);
+    return value && value->type == REDIS_INT ? value->integer : -1;
+}
+
 static int64_t united(struct reading *reading, const struct entry *entries, uint32_t count,
                       const char *kind)
 {
@@ -261,7 +324,11 @@ static int64_t united(struct reading *reading, const struct entry *entries, uint
             argv[i + 1] = day_key(reading, entries[i].day, kind, entries[i].row);
         }
         const struct redis_value *value = reading->status ? NULL : ask(reading, count + 1, argv);
-        reach = value && value->type == REDIS_INT ? value->integer : -1;
+        if (value && value->type == REDIS_ERROR && str_starts(value->text, STR("CROSSSLOT"))) {
+            reach = united_over_slots(reading, entries, count, argv);
+        } else {
+            reach = value && value->type == REDIS_INT ? value->integer : -1;
+        }
     }
     free(argv);
     return reach;

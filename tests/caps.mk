@@ -6,9 +6,11 @@ $(BUILD)/drive_%: $(BUILD)/tests/drive/drive_%.o $(BUILD)/libjointcap.a
 	@$(CC) $(CFLAGS) -o $@ $^ $(LIBS)
 
 .PHONY: test-cluster
-test-cluster: deps ## The store on a real cluster of three masters, one of them killed
+test-cluster: deps ## The store, then the whole bidder, on a real cluster; a master is killed
 	+@$(MAKE) --no-print-directory VARIANT=asan build-all
-	@python3 tests/run.py integration --pattern 'test_cluster.py'
+	@python3 tests/run.py integration --pattern 'test_cluster*.py'
+	+@$(MAKE) --no-print-directory VARIANT=release build-all
+	@JOINTCAP_VARIANT=release python3 tests/system/caps.py --cluster
 
 .PHONY: bench-caps
 bench-caps: deps ## Bytes per person, latency and CPU of frequency caps, and the designs compared

@@ -86,6 +86,12 @@ void redis_sync_close(struct redis_sync **sync);
 const struct redis_value *redis_sync_command(struct redis_sync *sync, uint32_t argc,
                                              const struct str *argv);
 
+/* For what has no key (SCAN, DBSIZE): how many masters there are now, 1 without a cluster, 0 when
+ * not every slot has one that can be reached; and a command for one of them. */
+uint32_t redis_sync_masters(struct redis_sync *sync);
+const struct redis_value *redis_sync_command_at(struct redis_sync *sync, uint32_t master,
+                                                uint32_t argc, const struct str *argv);
+
 /* Many commands in few round trips: queue them, then flush. Every queued command gets its reply, in
  * the order of queueing on each node; values live during the callback only. The callback must not
  * use sync. */

@@ -1,5 +1,5 @@
-/* The blocking client of command-line tools. A connection per node; in a cluster the slot map is
- * learned from MOVED answers alone: a tool asks little. */
+/* The blocking client of command-line tools. A connection per node; a cluster's slot map is learned
+ * when connecting (CLUSTER SLOTS), then from MOVED answers. */
 #include <hiredis/hiredis.h>
 
 #include "bidder/base/redis_reply.h"
@@ -38,7 +38,9 @@ struct redis_sync {
     struct sync_node nodes[REDIS_MAX_NODES];
     uint32_t node_count;
     uint8_t slot_nodes[REDIS_SLOTS]; /* 0, the first node, until told otherwise */
-    struct sync_node *answered;      /* whose reader holds the last value */
+    uint8_t masters[REDIS_MAX_NODES];
+    uint32_t master_count;
+    struct sync_node *answered; /* whose reader holds the last value */
 };
 
 static struct sync_node *node_open(struct redis_sync *sync, struct str host, int port,
@@ -87,57 +89,6 @@ static struct sync_node *node_to(struct redis_sync *sync, struct str host, int p
         }
     }
     return node_open(sync, host, port, NULL);
-}
-
-struct redis_sync *redis_sync_connect(const char *address, int64_t timeout_us, struct buf *error)
-{
-    struct redis_sync *sync = calloc(1, sizeof(*sync));
-    struct str text = str_from(address);
-    static const struct str unix_prefix = {"unix:", 5}, cluster_prefix = {"cluster:", 8};
-    if (!sync) {
-        return NULL;
-    }
-    sync->timeout = (struct timeval){timeout_us / 1000000, timeout_us % 1000000};
-    buf_init(&sync->command, COMMAND_LIMIT);
-    buf_init(&sync->queue, COMMAND_LIMIT);
-    if (str_starts(text, unix_prefix)) {
-        node_open(sync, (struct str){text.ptr + 5, text.len - 5}, 0, error);
-    } else {
-        sync->cluster = str_starts(text, cluster_prefix);
-        text = sync->cluster ? (struct str){text.ptr + 8, text.len - 8} : text;
-        while (text.len && !sync->node_count) { /* the first seed that answers */
-            struct str seed = str_trim(sync->cluster ? str_cut(&text, ',') : text), host;
-            int port;
-            text = sync->cluster ? text : STR_NONE;
-            if (redis_split_address(seed, &host, &port)) {
-                node_open(sync, host, port, error);
-            } else {
-                buf_printf(error, "\"%.*s\" is not host:port", STR_ARG(seed));
-            }
-        }
-    }
-    if (!sync->node_count) {
-        redis_sync_close(&sync);
-    }
-    return sync;
-}
-
-void redis_sync_close(struct redis_sync **sync_at)
-{
-    struct redis_sync *sync = *sync_at;
-    if (!sync) {
-        return;
-    }
-    for (uint32_t i = 0; i < sync->node_count; i++) {
-        close(sync->nodes[i].fd);
-        redis_reply_reader_deinit(&sync->nodes[i].reader);
-        free(sync->nodes[i].host);
-    }
-    buf_deinit(&sync->command);
-    buf_deinit(&sync->queue);
-    free(sync->queued);
-    free(sync);
-    *sync_at = NULL;
 }
 
 static bool send_all(const struct sync_node *node, struct str bytes)
@@ -236,8 +187,127 @@ static const struct redis_value *ask_around(struct redis_sync *sync, struct sync
     }
 }
 
-const struct redis_value *redis_sync_command(struct redis_sync *sync, uint32_t argc,
-                                             const struct str *argv)
+/* --- the slot map --------------------------------------------------------------------------- */
+
+static void add_master(struct redis_sync *sync, uint8_t node)
+{
+    for (uint32_t i = 0; i < sync->master_count; i++) {
+        if (sync->masters[i] == node) {
+            return;
+        }
+    }
+    sync->masters[sync->master_count++] = node;
+}
+
+/* [first, last, [host, port, ...] master, replicas ...]; how many slots, 0 when it is none. */
+static int64_t learn_range(struct redis_sync *sync, const struct sync_node *from,
+                           const struct redis_value *range)
+{
+    if (range->type != REDIS_ARRAY || range->count < 3 || range->items[0].type != REDIS_INT ||
+        range->items[1].type != REDIS_INT || range->items[2].type != REDIS_ARRAY ||
+        range->items[2].count < 2 || range->items[2].items[1].type != REDIS_INT) {
+        return 0;
+    }
+    int64_t first = range->items[0].integer, last = range->items[1].integer;
+    int64_t port = range->items[2].items[1].integer;
+    struct str host = range->items[2].items[0].text; /* empty: the address we asked at */
+    if (first < 0 || last >= REDIS_SLOTS || first > last || port < 1 || port > 65535) {
+        return 0;
+    }
+    struct sync_node *node = node_to(sync, host.len ? host : str_from(from->host), (int)port);
+    if (!node) {
+        return 0;
+    }
+    add_master(sync, (uint8_t)(node - sync->nodes));
+    memset(sync->slot_nodes + first, (int)(node - sync->nodes), (size_t)(last - first) + 1);
+    return last - first + 1;
+}
+
+/* Asks one node after the other; true when every slot has a master that can be reached. */
+static bool learn_slots(struct redis_sync *sync)
+{
+    uint32_t nodes = sync->node_count;
+    for (uint32_t n = 0; n < nodes; n++) {
+        const struct redis_value *value =
+            ask(sync, &sync->nodes[n], STR("*2\r\n$7\r\nCLUSTER\r\n$5\r\nSLOTS\r\n"));
+        int64_t slots = 0;
+        sync->master_count = 0;
+        for (uint32_t i = 0; value && value->type == REDIS_ARRAY && i < value->count; i++) {
+            slots += learn_range(sync, &sync->nodes[n], &value->items[i]);
+        }
+        if (slots == REDIS_SLOTS) {
+            return true;
+        }
+    }
+    return false;
+}
+
+uint32_t redis_sync_masters(struct redis_sync *sync)
+{
+    if (!sync->cluster) {
+        return 1;
+    }
+    return learn_slots(sync) ? sync->master_count : 0;
+}
+
+/* --- life ----------------------------------------------------------------------------------- */
+
+struct redis_sync *redis_sync_connect(const char *address, int64_t timeout_us, struct buf *error)
+{
+    struct redis_sync *sync = calloc(1, sizeof(*sync));
+    struct str text = str_from(address);
+    static const struct str unix_prefix = {"unix:", 5}, cluster_prefix = {"cluster:", 8};
+    if (!sync) {
+        return NULL;
+    }
+    sync->timeout = (struct timeval){timeout_us / 1000000, timeout_us % 1000000};
+    buf_init(&sync->command, COMMAND_LIMIT);
+    buf_init(&sync->queue, COMMAND_LIMIT);
+    if (str_starts(text, unix_prefix)) {
+        node_open(sync, (struct str){text.ptr + 5, text.len - 5}, 0, error);
+    } else {
+        sync->cluster = str_starts(text, cluster_prefix);
+        text = sync->cluster ? (struct str){text.ptr + 8, text.len - 8} : text;
+        while (text.len && !sync->node_count) { /* the first seed that answers */
+            struct str seed = str_trim(sync->cluster ? str_cut(&text, ',') : text), host;
+            int port;
+            text = sync->cluster ? text : STR_NONE;
+            if (redis_split_address(seed, &host, &port)) {
+                node_open(sync, host, port, error);
+            } else {
+                buf_printf(error, "\"%.*s\" is not host:port", STR_ARG(seed));
+            }
+        }
+    }
+    if (!sync->node_count) {
+        redis_sync_close(&sync);
+    } else if (sync->cluster) {
+        (void)learn_slots(sync); /* what could not be learned now, MOVED will tell */
+    }
+    return sync;
+}
+
+void redis_sync_close(struct redis_sync **sync_at)
+{
+    struct redis_sync *sync = *sync_at;
+    if (!sync) {
+        return;
+    }
+    for (uint32_t i = 0; i < sync->node_count; i++) {
+        close(sync->nodes[i].fd);
+        redis_reply_reader_deinit(&sync->nodes[i].reader);
+        free(sync->nodes[i].host);
+    }
+    buf_deinit(&sync->command);
+    buf_deinit(&sync->queue);
+    free(sync->queued);
+    free(sync);
+    *sync_at = NULL;
+}
+
+/* --- commands ------------------------------------------------------------------------------- */
+
+static struct str build(struct redis_sync *sync, uint32_t argc, const struct str *argv)
 {
     BUG_ON(sync->queued_count);
     buf_reset(&sync->command);
@@ -245,9 +315,23 @@ const struct redis_value *redis_sync_command(struct redis_sync *sync, uint32_t a
     for (uint32_t i = 0; i < argc; i++) {
         redis_command_arg(&sync->command, argv[i]);
     }
-    return buf_failed(&sync->command)
-               ? NULL
-               : ask_around(sync, node_of(sync, argc, argv), false, buf_str(&sync->command));
+    return buf_failed(&sync->command) ? STR_NONE : buf_str(&sync->command);
+}
+
+const struct redis_value *redis_sync_command(struct redis_sync *sync, uint32_t argc,
+                                             const struct str *argv)
+{
+    struct str command = build(sync, argc, argv);
+    return command.len ? ask_around(sync, node_of(sync, argc, argv), false, command) : NULL;
+}
+
+const struct redis_value *redis_sync_command_at(struct redis_sync *sync, uint32_t master,
+                                                uint32_t argc, const struct str *argv)
+{
+    BUG_ON(sync->cluster && master >= sync->master_count);
+    struct str command = build(sync, argc, argv);
+    struct sync_node *node = &sync->nodes[sync->cluster ? sync->masters[master] : 0];
+    return command.len ? ask(sync, node, command) : NULL;
 }
 
 /* --- pipelines ------------------------------------------------------------------------------ */

@@ -10,6 +10,9 @@ bids, so that whoever is still below the cap shows up.
          and no place of theirs is held: not by a bid whose loss was never told,
          not by a request that was under way in the killed worker              must be 0
 
+With --cluster Redis is a cluster of three masters and three replicas; with --kill-master one of its
+masters is killed -9 together with the worker, and its replica takes over.
+
 A reservation holds reserve_seconds; the run must be shorter than that, because afterwards an
 impression whose every notice was lost is forgotten by design (frequency/README.md)."""
 import argparse
@@ -28,6 +31,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "tests/integration"))
 import catalogs  # noqa: E402
+import cluster_redis  # noqa: E402
 import harness  # noqa: E402
 
 MEDIA = ["iqiyi", "youku", "tencent", "mgtv", "bilibili", "sohu"]
@@ -77,8 +81,9 @@ class Connection:
 
 
 class Run:
-    def __init__(self, args, jointcap):
+    def __init__(self, args, jointcap, redis):
         self.args = args
+        self.redis = redis
         self.jointcap = jointcap
         self.random = random.Random(args.seed)
         self.shown = [0] * args.persons
@@ -203,6 +208,12 @@ class Run:
         for start in range(0, len(persons), 200):
             await asyncio.gather(*(until_no_bid(p) for p in persons[start:start + 200]))
 
+    async def failover(self):
+        """Until all slots are served again and the workers know."""
+        while self.jointcap.readyz()[0] != 200 or len(self.redis.cluster.masters()) < 3:
+            await asyncio.sleep(0.2)
+        await asyncio.sleep(2)
+
     async def run(self):
         half = self.args.requests // 2
         await self.visits(half)
@@ -210,7 +221,11 @@ class Run:
         killer = asyncio.create_task(self.visits(self.args.requests - half))
         await asyncio.sleep(0.5)
         os.kill(victim, signal.SIGKILL)
+        if self.args.kill_master:
+            self.redis.cluster.masters()[0].kill()
         await killer
+        if self.args.kill_master:
+            await self.failover()
         while self.later:
             late, self.later = self.later, []
             await asyncio.gather(*late)
@@ -235,16 +250,21 @@ def main():
     parser.add_argument("--doubled", type=float, default=0.2)
     parser.add_argument("--late", type=float, default=5.0, help="seconds")
     parser.add_argument("--reserve-seconds", type=int, default=300)
+    parser.add_argument("--cluster", action="store_true", help="Redis is a real cluster")
+    parser.add_argument("--kill-master", action="store_true", help="and loses a master")
     parser.add_argument("--seed", type=int, default=int(time.time()))
     args = parser.parse_args()
+    args.cluster |= args.kill_master
     print(f"{args.persons} persons (zipf {args.zipf}), {args.requests} requests in bursts of 1-4 over "
           f"{len(MEDIA)} media, cap {args.cap}, {args.workers} workers, notices up to {args.late} s "
           f"late, {args.doubled:.0%} doubled, {args.lost:.0%} lost, one worker killed -9; "
-          f"reserve_seconds {args.reserve_seconds}; seed {args.seed}", flush=True)
+          f"reserve_seconds {args.reserve_seconds}; "
+          f"{'a cluster of three masters' if args.cluster else 'one Redis'}"
+          f"{', one killed -9' if args.kill_master else ''}; seed {args.seed}", flush=True)
     folder = tempfile.mkdtemp(prefix="jointcap-caps-")
     redis = jointcap = None
     try:
-        redis = harness.Redis(folder)
+        redis = cluster_redis.ClusterRedis(folder) if args.cluster else harness.Redis(folder)
         path = pathlib.Path(folder) / "catalog.json"
         path.write_text(json.dumps(make_catalog(args.cap)))
         jointcap = harness.Jointcap(folder, redis, catalog=path, workers=args.workers,
@@ -254,7 +274,7 @@ def main():
         started = time.monotonic()
 
         async def go():
-            run = Run(args, jointcap)
+            run = Run(args, jointcap, redis)
             await run.run()
             return run
 
