@@ -99,102 +99,110 @@ static void collect(struct catalog_reader *reader, const struct shape *shape,
 
 static const char *const nested_members[] = {"any_audiences", "all_audiences", "none_audiences"};
 
-/* Calls for every audience that audience `from` names; unknown ids are reported later. */
-static uint32_t nested_of(const struct entity_set *set, uint32_t from, uint32_t *to, uint32_t max)
-{
-    uint32_t count = 0;
-    for (size_t m = 0; m < COUNT_OF(nested_members); m++) {
-        const struct json_value *list =
-            json_dom_get(set->sources[from], str_from(nested_members[m]));
-        for (uint32_t i = 0; list && list->type == JSON_ARRAY && i < list->count; i++) {
-            const struct json_value *item = &list->items[i];
-            uint32_t index =
-                item->type == JSON_STRING ? str_table_get(&set->by_id, item->text) : STR_TABLE_NONE;
-            if (index != STR_TABLE_NONE && count < max) {
-                to[count++] = index;
-            }
-        }
-    }
-    return count;
-}
+/* So that an audience is decided in bounded time and stack on the request path. */
+#define MAX_AUDIENCE_DEPTH 16
+#define MAX_AUDIENCE_STEPS 4096
 
-#define MAX_NESTED 256
+struct audience_order {
+    struct catalog_reader *reader;
+    struct entity_set *set;
+    enum { AUDIENCE_NEW, AUDIENCE_OPEN, AUDIENCE_PLACED } * states;
+    uint32_t *steps; /* audiences looked at to decide this one, itself included */
+    const struct json_value **sources;
+    struct str *ids;
+    uint32_t count;
+    uint32_t path[MAX_AUDIENCE_DEPTH], depth;
+};
 
-/* Follows what is left until an audience comes twice, and names the circle. */
-static void report_cycle(struct catalog_reader *reader, const bool *placed, uint32_t start)
+static void report_cycle(const struct audience_order *order, uint32_t first)
 {
-    const struct entity_set *set = &reader->sets[ENTITY_AUDIENCE];
-    uint32_t nested[MAX_NESTED];
-    bool *seen = reader_scrap(reader, set->count, sizeof(*seen));
-    if (!seen) {
-        return;
-    }
-    uint32_t at = start;
-    while (!seen[at]) {
-        seen[at] = true;
-        uint32_t count = nested_of(set, at, nested, MAX_NESTED);
-        for (uint32_t i = 0; i < count; i++) {
-            if (!placed[nested[i]]) {
-                at = nested[i];
-                break;
-            }
-        }
-    }
+    const struct str *ids = order->set->ids;
     struct buf path;
-    buf_init(&path, 512);
-    uint32_t first = at;
-    do {
-        buf_printf(&path, "\"%.*s\" -> ", STR_ARG(set->ids[at]));
-        uint32_t count = nested_of(set, at, nested, MAX_NESTED);
-        for (uint32_t i = 0; i < count; i++) {
-            if (!placed[nested[i]]) {
-                at = nested[i];
-                break;
-            }
-        }
-    } while (at != first && !buf_failed(&path));
-    reader_error(reader, set->sources[first], "audiences contain each other: %.*s\"%.*s\"",
-                 STR_ARG(buf_str(&path)), STR_ARG(set->ids[first]));
+    buf_init(&path, 4096);
+    uint32_t at = order->depth;
+    while (order->path[at - 1] != first) {
+        at--;
+    }
+    for (at--; at < order->depth; at++) {
+        buf_printf(&path, "\"%.*s\" -> ", STR_ARG(ids[order->path[at]]));
+    }
+    reader_error(order->reader, order->set->sources[first],
+                 "audiences contain each other: %.*s\"%.*s\"", STR_ARG(buf_str(&path)),
+                 STR_ARG(ids[first]));
     buf_deinit(&path);
 }
 
-/* Repeatedly places audiences whose nested ones are all placed, in the order of the file. */
+/* Places the audience behind all it contains. False, with a problem, when that cannot be. */
+static bool place_audience(struct audience_order *order, uint32_t at)
+{
+    const struct entity_set *set = order->set;
+    if (order->states[at] == AUDIENCE_PLACED) {
+        return true;
+    }
+    if (order->states[at] == AUDIENCE_OPEN) {
+        report_cycle(order, at);
+        return false;
+    }
+    if (order->depth == MAX_AUDIENCE_DEPTH) {
+        reader_error(order->reader, set->sources[at], "audiences are nested more than %d deep",
+                     MAX_AUDIENCE_DEPTH);
+        return false;
+    }
+    order->states[at] = AUDIENCE_OPEN;
+    order->path[order->depth++] = at;
+    uint32_t steps = 1;
+    for (size_t m = 0; m < COUNT_OF(nested_members); m++) {
+        const struct json_value *list = json_dom_get(set->sources[at], str_from(nested_members[m]));
+        for (uint32_t i = 0; list && list->type == JSON_ARRAY && i < list->count; i++) {
+            const struct json_value *item = &list->items[i];
+            uint32_t nested =
+                item->type == JSON_STRING ? str_table_get(&set->by_id, item->text) : STR_TABLE_NONE;
+            if (nested == STR_TABLE_NONE) {
+                continue; /* reported later */
+            }
+            if (!place_audience(order, nested)) {
+                return false;
+            }
+            steps += steps <= MAX_AUDIENCE_STEPS ? order->steps[nested] : 0;
+        }
+    }
+    if (steps > MAX_AUDIENCE_STEPS) {
+        reader_error(
+            order->reader, set->sources[at],
+            "contains more than %d audiences, nested ones counted each time they are named",
+            MAX_AUDIENCE_STEPS);
+        return false;
+    }
+    order->depth--;
+    order->states[at] = AUDIENCE_PLACED;
+    order->steps[at] = steps;
+    order->ids[order->count] = set->ids[at];
+    order->sources[order->count++] = set->sources[at];
+    return true;
+}
+
+/* In the order of the file, but what an audience contains goes before it. */
 static void order_audiences(struct catalog_reader *reader)
 {
     struct entity_set *set = &reader->sets[ENTITY_AUDIENCE];
-    bool *placed = reader_scrap(reader, set->count, sizeof(*placed));
-    const struct json_value **order = reader_scrap(reader, set->count, sizeof(*order));
-    struct str *ids = reader_scrap(reader, set->count, sizeof(*ids));
-    uint32_t nested[MAX_NESTED], count = 0;
-    bool progress = true;
-    while (placed && order && ids && progress && count < set->count) {
-        progress = false;
-        for (uint32_t i = 0; i < set->count; i++) {
-            bool ready = !placed[i];
-            uint32_t needs = ready ? nested_of(set, i, nested, MAX_NESTED) : 0;
-            for (uint32_t n = 0; n < needs; n++) {
-                ready = ready && placed[nested[n]];
-            }
-            if (ready) {
-                placed[i] = progress = true;
-                ids[count] = set->ids[i];
-                order[count++] = set->sources[i];
-            }
-        }
-    }
-    if (!placed || !order || !ids || !set->count) {
+    struct audience_order order = {.reader = reader, .set = set};
+    if (!set->count) {
         return;
     }
-    if (count < set->count) {
-        uint32_t start = 0;
-        while (placed[start]) {
-            start++;
-        }
-        report_cycle(reader, placed, start);
-        return; /* the order of the file does: this catalog will not be built */
+    order.states = reader_scrap(reader, set->count, sizeof(*order.states));
+    order.steps = reader_scrap(reader, set->count, sizeof(*order.steps));
+    order.sources = reader_scrap(reader, set->count, sizeof(*order.sources));
+    order.ids = reader_scrap(reader, set->count, sizeof(*order.ids));
+    if (!order.states || !order.steps || !order.sources || !order.ids) {
+        return;
     }
-    memcpy(set->sources, order, count * sizeof(*order));
-    memcpy(set->ids, ids, count * sizeof(*ids));
+    for (uint32_t i = 0; i < set->count; i++) {
+        if (!place_audience(&order, i)) {
+            return; /* the order of the file does: this catalog will not be built */
+        }
+    }
+    memcpy(set->sources, order.sources, set->count * sizeof(*order.sources));
+    memcpy(set->ids, order.ids, set->count * sizeof(*order.ids));
 }
 
 /* --- tables --------------------------------------------------------------------------------- */
