@@ -26,7 +26,7 @@ TEST(sample_loads)
     CHECK_STR(loaded.printed, "");
     const struct catalog *catalog = loaded.catalog;
     if (catalog) {
-        CHECK_INT(catalog->exchange_count, 7);
+        CHECK_INT(catalog->exchange_count, 9);
         CHECK_INT(catalog->brand_count, 4);
         CHECK_INT(catalog->line_count, 12);
         CHECK_INT(catalog->generation, 1);
