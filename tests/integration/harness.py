@@ -132,7 +132,9 @@ class Jointcap(Process):
         self.folder = pathlib.Path(folder)
         values = {"listen": "127.0.0.1:0", "admin": "127.0.0.1:0", "workers": 2,
                   "secret": SECRET, "admin_token": TOKEN, "state_dir": f"{folder}/{name}-state",
-                  "catalog": CATALOG, "drain_timeout": "10s", "drain_grace": "200ms"}
+                  "catalog": CATALOG, "drain_timeout": "10s", "drain_grace": "200ms",
+                  # A busy machine is late; tests about lateness set their own.
+                  "shed_lag": "10s", "redis_timeout": "2s"}
         if redis:
             values["redis"] = redis if isinstance(redis, str) else redis.address
         values.update(options)
