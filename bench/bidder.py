@@ -7,6 +7,8 @@ import catalog_gen
 import servers
 from servers import RELEASE, SERVER_CORE
 
+# Of 20,000 bids/s nothing is heard for ten minutes unless they win.
+MAX_OPEN_BIDS = 1 << 24
 SECRET = "a-secret-of-the-benchmark-only-0123456789"
 
 
@@ -58,7 +60,8 @@ def start(bench, stack, lines, env=None, core=SERVER_CORE, **more_options):
     options = {"listen": f"127.0.0.1:{port}", "admin": f"127.0.0.1:{admin_port}", "workers": 1,
                "redis": f"unix:{redis.socket}", "catalog": catalog, "secret": SECRET,
                "public_url": f"http://127.0.0.1:{port}", "state_dir": folder / "state",
-               "event_log": folder / "events", "log_level": "warn", **more_options}
+               "event_log": folder / "events", "log_level": "warn",
+               "max_open_bids": MAX_OPEN_BIDS, **more_options}
     began = time.monotonic()
     process = stack.enter_context(servers.Process(
         "jointcap", [program, *(f"--{name}={value}" for name, value in options.items())],

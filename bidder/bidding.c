@@ -32,7 +32,6 @@
 #include "pacing/return_quota.h"
 
 #define TICK_100MS_US     100000
-#define MAX_FLIGHTS       (1u << 18)
 #define SETTLE_UP_US      1000000
 #define SETTLE_UP_TICK_US 5000
 #define MAX_ERROR_BYTES   4096
@@ -226,7 +225,7 @@ static bool create_stores(struct bidding *bidding, const struct config *config)
     const struct freq_store_options store = {.max_reads = (uint32_t)config->max_auctions,
                                              .timeout_us = config->redis_timeout_us};
     const struct budget_options budgets = {.owner = bidding->owner,
-                                           .max_flights = MAX_FLIGHTS,
+                                           .max_flights = (uint32_t)config->max_open_bids,
                                            .win_timeout_us = config->win_timeout_us,
                                            .sync_interval_us = TICK_100MS_US};
     bidding->store = freq_store_create(bidding->redis, &store);

@@ -73,6 +73,10 @@
       "How long a bid's reservation counts against a frequency cap without an impression.")        \
     X(DURATION, win_timeout_us, "win_timeout", "10m", SECOND_US, DAY_US,                           \
       "How long a bid's money stays committed without a notice.")                                  \
+    X(INT, max_open_bids, "max_open_bids", "1048576", 16, 1 << 28,                                 \
+      "Bids of one worker on budgets whose outcome is open: neither won, lost nor timed out. At "  \
+      "least bids per second x win_timeout; beyond it there are no bids (budget_busy). 72 bytes "  \
+      "each, once used.")                                                                          \
     X(DURATION, notice_ttl_us, "notice_ttl", "2h", MINUTE_US, 30 * DAY_US,                         \
       "How long notice and tracking urls are honoured; each shown impression takes about 200 "     \
       "bytes of Redis for so long. A later click still leads to the landing page, uncounted.")         \
