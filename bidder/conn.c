@@ -233,6 +233,7 @@ static void dispatch(struct conn *conn)
     };
     request.lag_us = request.received_us > conn->due_us ? request.received_us - conn->due_us : 0;
     set_state(conn, CONN_HANDLING);
+    server->turn_requests++;
     server_count(server, SERVER_REQUESTS, 0, 1);
     if (server->options.counted) {
         metric_observe(&server_metrics, SERVER_LAG, 0, (uint64_t)request.lag_us * 1000);
@@ -338,18 +339,8 @@ static void read_linger(struct conn *conn)
     }
 }
 
-static void on_readable(void *context, int fd, short events)
+static void read_more(struct conn *conn)
 {
-    (void)events;
-    struct conn *conn = context;
-    if (conn->state == CONN_LINGER) {
-        read_linger(conn);
-        return;
-    }
-    if (conn->state == CONN_HANDLING || conn->ready) {
-        set_reading(conn, false); /* one request at a time; settle() listens again */
-        return;
-    }
     size_t room;
     char *at = make_room(conn, &room);
     if (!at) { /* memory is out: the reader's limits are below the buffer's */
@@ -357,17 +348,53 @@ static void on_readable(void *context, int fd, short events)
         conn_advance(conn);
         return;
     }
-    ssize_t got = recv(fd, at, room, 0);
+    ssize_t got = recv(conn->fd, at, room, 0);
     server_count(conn->server, SERVER_CALLS, SERVER_CALL_RECV, 1);
     if (got > 0) {
         conn->in.len += (size_t)got;
-        conn->due_us = conn->server->loop->due_us;
         server_count(conn->server, SERVER_IN_BYTES, 0, (uint64_t)got);
         conn_advance(conn);
     } else if (got == 0 || (errno != EAGAIN && errno != EINTR)) {
         on_end(conn, got == 0 ? 0 : errno);
     } else if (unread(conn) == 0) {
         server_return_buf(conn->server, &conn->in);
+    }
+}
+
+static void on_readable(void *context, int fd, short events)
+{
+    (void)fd;
+    (void)events;
+    struct conn *conn = context;
+    struct server *server = conn->server;
+    if (conn->state == CONN_LINGER) {
+        read_linger(conn);
+        return;
+    }
+    if (conn->unheard) {
+        return; /* queued already, since its due_us */
+    }
+    if (conn->state == CONN_HANDLING || conn->ready) {
+        set_reading(conn, false); /* one request at a time; settle() listens again */
+        return;
+    }
+    conn->due_us = server->loop->due_us;
+    if (server->ready_count || server->turn_requests >= SERVER_REQUESTS_PER_TURN) {
+        conn->unheard = true;
+        server_ready_later(server, conn);
+        return;
+    }
+    read_more(conn);
+}
+
+void conn_go_on(struct conn *conn)
+{
+    bool unheard = conn->unheard;
+    conn->unheard = false;
+    if (!unheard) {
+        conn_advance(conn);
+    } else if (conn->state != CONN_LINGER && !conn->blocked) { /* else the socket will call again */
+        read_more(conn);
     }
 }
 
@@ -386,6 +413,7 @@ void conn_open(struct conn *conn, int fd)
     conn->fd = fd;
     conn->generation++;
     conn->reading = conn->blocked = conn->advancing = conn->ready = conn->continue_sent = false;
+    conn->unheard = false;
     conn->in_start = conn->out_sent = 0;
     http_reader_init(&conn->reader, &server->options.limits);
     loop_io_init(&conn->readable, server->loop, fd, EV_READ | EV_PERSIST, on_readable, conn);

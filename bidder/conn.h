@@ -22,6 +22,10 @@
  * bytes are read nor further requests handled, so one connection holds at most the answers of
  * one wake-up. While HANDLING, bytes that arrive stay in the socket.
  *
+ * A turn of the loop takes a bounded number of requests, so that answers of Redis never wait behind
+ * more than that. Connections beyond it queue in the ready list, unheard, and what they then wait
+ * counts as the lag by which requests are shed.
+ *
  * Buffers belong to the connection only while they hold something; in between they lie in the
  * server's pool, last in first out, so a few warm ones serve many quiet connections.
  *
@@ -36,10 +40,13 @@
 #define SERVER_POOL_BUF_BYTES    (64 * 1024) /* larger ones are freed, not pooled */
 #define SERVER_ACCEPTS_PER_WAKE  64
 #define SERVER_REQUESTS_PER_WAKE 16
-#define SERVER_UNSENT_BYTES      (64 * 1024) /* further pipelined requests wait until they are sent */
-#define SERVER_SWEEP_US          50000
-#define SERVER_SWEEP_CONNS       1024 /* looked at per sweep: bounds the pause */
-#define SERVER_RECV_BYTES        8192 /* free room in a fresh buffer */
+#define SERVER_REQUESTS_PER_TURN                                                                   \
+    64 /* taken as they come; further ones queue, in their order, ... */
+#define SERVER_BACKLOG_TURN_US 1000        /* ... and so much time of a turn goes into the queue */
+#define SERVER_UNSENT_BYTES    (64 * 1024) /* further pipelined requests wait until they are sent */
+#define SERVER_SWEEP_US        50000
+#define SERVER_SWEEP_CONNS     1024 /* looked at per sweep: bounds the pause */
+#define SERVER_RECV_BYTES      8192 /* free room in a fresh buffer */
 
 enum conn_state {
     CONN_FREE,
@@ -66,6 +73,7 @@ struct conn {
     bool blocked;                 /* writable is armed */
     bool advancing;               /* conn_advance is on the stack */
     bool ready;                   /* in the ready list */
+    bool unheard;                 /* there because its bytes still lie in the socket */
     bool continue_sent;
     struct buf in, out;
     size_t in_start, out_sent;
@@ -77,8 +85,10 @@ struct server {
     struct server_options options;
     struct conn *conns; /* owned, max_connections of them */
     struct conn *free;
-    struct conn *ready, **ready_tail; /* have pipelined requests left: go on next turn */
+    struct conn *ready,
+        **ready_tail; /* first in, first out: go on at the end of the turn, or later */
     unsigned ready_count;
+    unsigned turn_requests; /* handled in this turn */
     struct loop_io listeners[SERVER_LISTENERS_MAX];
     int listener_fds[SERVER_LISTENERS_MAX];
     unsigned listener_count;
@@ -100,7 +110,8 @@ struct server {
 void server_count(struct server *server, enum server_metric id, unsigned label, uint64_t n);
 void server_borrow_buf(struct server *server, struct buf *buf, size_t limit);
 void server_return_buf(struct server *server, struct buf *buf);
-/* The connection goes on at the next turn, without waiting for the socket. */
+/* The connection goes on at the end of this turn or of a later one, without waiting for the socket.
+ */
 void server_ready_later(struct server *server, struct conn *conn);
 void server_release_conn(struct server *server, struct conn *conn);
 
@@ -108,6 +119,8 @@ void server_release_conn(struct server *server, struct conn *conn);
 void conn_open(struct conn *conn, int fd);
 /* Handles what has been read, as far as it goes, and sends. May free the connection. */
 void conn_advance(struct conn *conn);
+/* Taken from the ready list. May free the connection. */
+void conn_go_on(struct conn *conn);
 /* The deadline has passed. */
 void conn_expire(struct conn *conn);
 /* Draining has begun. */

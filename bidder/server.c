@@ -248,12 +248,20 @@ static void on_sweep(void *context)
 static void on_turn_end(void *context)
 {
     struct server *server = context;
+    int64_t end_us = 0;
     server_count(server, SERVER_TURNS, 0, 1);
     for (unsigned i = server->ready_count; i && server->ready; i--) {
         struct conn *conn = server->ready;
         unlink_ready(server, conn);
-        conn_advance(conn); /* may append it again, for the next turn */
+        conn_go_on(conn); /* may append it again, for the next turn */
+        int64_t now_us = clock_mono_us();
+        end_us = end_us ? end_us : now_us + SERVER_BACKLOG_TURN_US;
+        if (now_us >= end_us) {
+            break;
+        }
     }
+    server->turn_requests = 0;
+    server->loop->again |= server->ready != NULL;
 }
 
 /* --- answers -------------------------------------------------------------------------------- */

@@ -24,6 +24,8 @@ struct fixture {
     unsigned handled;
     size_t answer_bytes; /* of a body beyond the path */
     bool drained;
+    int64_t handle_us; /* a busy handler */
+    int64_t lag_us;    /* the longest that a request had waited */
 };
 
 static void answer(struct fixture *fixture, uint64_t ticket, const struct http_request *http)
@@ -45,6 +47,9 @@ static void handle(void *context, const struct server_request *request)
 {
     struct fixture *fixture = context;
     fixture->handled++;
+    fixture->lag_us = request->lag_us > fixture->lag_us ? request->lag_us : fixture->lag_us;
+    for (int64_t end_us = clock_mono_us() + fixture->handle_us; clock_mono_us() < end_us;) {
+    }
     if (fixture->later) {
         BUG_ON(fixture->ticket_count == TICKETS);
         fixture->requests[fixture->ticket_count] = request->http;
@@ -185,6 +190,45 @@ TEST(fifty_pipelined_requests_are_answered_in_order)
         CHECK_STR(str_from(client_read(fd)), expected);
         close(fd);
         turns(&f, 2);
+    }
+    teardown(&f);
+}
+
+#define CROWD 200
+
+static void crowd_options(struct server_options *options)
+{
+    options->max_connections = CROWD;
+}
+
+/* 200 requests are there at once, each takes 50 us: 64 are taken as they come, and at most 20 more
+ * fit into the queue's millisecond. Then it is others' turn. */
+TEST(a_crowd_is_served_in_pieces_in_the_order_of_its_coming)
+{
+    struct fixture f;
+    int fds[CROWD];
+    setup(&f, crowd_options);
+    for (int i = 0; i < CROWD; i++) {
+        fds[i] = client_open(&f);
+    }
+    turns(&f, CROWD / 64 + 2); /* accepted */
+    for (int i = 0; i < CROWD; i++) {
+        client_send(fds[i], "GET /a HTTP/1.1\r\nHost: t\r\n\r\n");
+    }
+    f.handle_us = 50;
+    unsigned before = 0;
+    for (int turn = 0; before < CROWD; turn++) {
+        if (turn > CROWD) {
+            TEST_FAIL("%u of %d handled", before, CROWD);
+        }
+        turns(&f, 1);
+        CHECK(f.handled - before <= 64 + 21);
+        before = f.handled;
+    }
+    CHECK(f.lag_us >= 1000); /* the wait in the queue is seen */
+    for (int i = 0; i < CROWD; i++) {
+        CHECK(strncmp(client_read(fds[i]), "HTTP/1.1 200", 12) == 0);
+        close(fds[i]);
     }
     teardown(&f);
 }
