@@ -167,10 +167,14 @@ demo: all ## The same, then stop
 	@python3 deploy/demo.py
 
 PREFIX ?= /usr/local
-install: all ## Install programs under PREFIX (default /usr/local) and the config under /etc/jointcap
+install: all ## Install programs under PREFIX (default /usr/local), configs that are not there yet under /etc/jointcap
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)/etc/jointcap
 	install -m 755 $(BUILD)/jointcap $(BUILD)/jointcapctl $(BUILD)/jointcap-load $(DESTDIR)$(PREFIX)/bin
-	install -m 644 deploy/catalog.json deploy/catalog.schema.json deploy/jointcap.conf deploy/redis.conf $(DESTDIR)/etc/jointcap
+	install -m 644 deploy/catalog.schema.json $(DESTDIR)/etc/jointcap
+	@# What an engineer or a planner may have changed is kept.
+	for file in catalog.json jointcap.conf redis.conf; do \
+	  test -e $(DESTDIR)/etc/jointcap/$$file || install -m 644 deploy/$$file $(DESTDIR)/etc/jointcap; \
+	done
 
 clean: ## Remove everything built
 	rm -rf build

@@ -5,7 +5,8 @@ prints the answers so that a person can read them.
   demo.py            and stop again           (make demo)
   demo.py --stay     and stay up until Ctrl-C (make run)
 
-Everything it writes lies in run/; nothing else of the machine is touched.
+Everything it writes lies in run/ (make run) or in a temporary folder (make demo); nothing else of
+the machine is touched.
 """
 import argparse
 import copy

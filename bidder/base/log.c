@@ -39,6 +39,11 @@ void log_write(enum log_level level, const char *format, ...)
     if (len > sizeof(line) - 2) {
         len = sizeof(line) - 2;
     }
+    for (size_t i = (size_t)head; i < len; i++) {
+        if ((unsigned char)line[i] < ' ' || line[i] == 0x7f) {
+            line[i] = '?'; /* texts of others must not make lines or colours of their own */
+        }
+    }
     line[len] = '\n';
     /* One write a line, so that lines of several processes do not mix. */
     ssize_t written = write(STDERR_FILENO, line, len + 1);

@@ -5,8 +5,11 @@
 #include "bidder/base/crypto.h"
 #include "bidder/base/hash.h"
 #include "bidder/base/hist.h"
+#include "bidder/base/log.h"
 #include "bidder/base/prng.h"
 #include "bidder/base/scan.h"
+
+#include <unistd.h>
 
 TEST(str_of_i64_writes_the_extremes)
 {
@@ -243,4 +246,21 @@ TEST(json_escape_of_every_byte_at_every_place)
         }
     }
     buf_deinit(&buf);
+}
+
+TEST(a_logged_text_cannot_begin_a_line)
+{
+    char line[512];
+    int ends[2], keep = dup(STDERR_FILENO);
+    CHECK_INT(pipe(ends), 0);
+    dup2(ends[1], STDERR_FILENO);
+    log_error("peer says \"%s\"", "no\n2026 error\r\x1b[31m\x7f \xe6\xb1\x89");
+    dup2(keep, STDERR_FILENO);
+    ssize_t len = read(ends[0], line, sizeof(line) - 1);
+    CHECK(len > 0);
+    line[len > 0 ? len : 0] = '\0';
+    CHECK(strstr(line, "peer says \"no?2026 error??[31m? \xe6\xb1\x89\"\n"));
+    close(keep);
+    close(ends[0]);
+    close(ends[1]);
 }
