@@ -12,6 +12,7 @@
 #define RETRY_US       500000
 #define LEASE_PART     64 /* a lease is this part of the limit, or a few rights */
 #define LEASE_MOST     16 /* at most this part, however fast they go */
+#define PAY_BACK_PART  8  /* of its debt, a worker asks for at once when the flight ends */
 #define REPLY_LIMIT_US 1000000
 
 struct swap_pair {
@@ -204,9 +205,10 @@ static int64_t wanted(const struct swap_pair *pair, int side)
 {
     int64_t level = pair->level[side];
     if (pair->dropped || pair->limit < pair->plan.limit || pair->held[side] >= level / 2) {
-        /* Towards the flight's end single rights only. */
+        /* Towards the flight's end single rights only; more for who has to pay back. */
+        int64_t part = (pair->given[1 - side] - pair->given[side]) / PAY_BACK_PART;
         return pair->refused[side] && pair->held[side] < pair->plan.unit && !pair->dropped
-                   ? pair->plan.unit
+                   ? (part > pair->plan.unit ? part : pair->plan.unit)
                    : 0;
     }
     return level - pair->held[side];

@@ -376,6 +376,35 @@ class Swaps(BrandCase):
         self.assertLessEqual(sum(lent), self.limit)
         self.assertGreaterEqual(sum(lent), 60)  # workers without traffic keep the rest as rights
 
+    def test_settled_when_the_flight_ends(self):
+        """The bound shrinks over the last tenth: who owes gives more, and nobody owes at the end."""
+        seed = random.randrange(1 << 30)
+        dice = random.Random(seed)
+        people = self.people(3000)
+        self.load_segments(people)
+        now = int(time.time())
+        utc = [time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(t)) for t in (now - 60, now + 20)]
+        jointcap = self.start(swapping(start=utc[0], end=utc[1]))
+
+        def work(client, person):
+            if time.time() > now + 21:
+                return None
+            time.sleep(0.02)
+            # Three of four pushes are a's, so that a lends as much as it may.
+            return client.bid(video_request(person, "D-b" if dice.random() < 0.25 else "D-a"))
+
+        results, samples = self.drive(jointcap, [person for _ in range(6) for person in people],
+                                      work)
+        after = self.spread(jointcap, [f"s{i}" for i in range(1, 200, 2)], lambda client, person:
+                            client.bid(video_request(person, "D-a"))["crid"])
+        self.assertEqual(set(after), {"a-v"})  # over
+        widest = max(abs(ledger["S0"] - ledger["S1"]) for ledger in samples)
+        ledger = self.ledger()
+        print(f"seed {seed}: {sum(1 for bid in results if bid)} visits, widest {widest}, "
+              f"at the end {ledger}")
+        self.assertGreater(widest, 30)
+        self.assertLessEqual(abs(ledger["S0"] - ledger["S1"]), 30)  # L_min is 100
+
     def test_killed_worker_and_lost_notices(self):
         seed = random.randrange(1 << 30)
         print(f"seed {seed}")
