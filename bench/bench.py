@@ -3,7 +3,7 @@
 
   bench.py                          everything, about 15 minutes
   bench.py --quick                  the same in a minute; the figures are rougher
-  bench.py --only floor,ladder      some of: floor ladder lines persons
+  bench.py --only floor,ladder      some of: floor ladder overload lines persons
   bench.py --out FOLDER             instead of bench/results/<date>-<commit>/
 
 Servers run on core 0; the load generator and Redis share core 1. Candidates take turns, round by
@@ -27,6 +27,7 @@ import tempfile
 import bidder as bidder_module
 import catalog_gen
 import metrics
+import overload
 import plots
 import servers
 from servers import LOAD_CORE, RELEASE, ROOT
@@ -34,7 +35,7 @@ from servers import LOAD_CORE, RELEASE, ROOT
 # The exposures of a person: 16 bytes of key in braces, as frequency/freq_codec.h says.
 PERSON_RECORDS = b"{" + b"?" * 16 + b"}c"
 BUSY = 0.5  # a load average before the run from which on others took part of the two cores
-SECTIONS = ["floor", "ladder", "lines", "persons"]
+SECTIONS = ["floor", "ladder", "overload", "lines", "persons"]
 
 
 class Plan:
@@ -222,6 +223,10 @@ def run_ladder(bench):
         "Latency from the planned send time over rate", "requests/s", "us", series))
 
 
+def run_overload(bench):
+    overload.run(bench)
+
+
 # --- line items, persons --------------------------------------------------------------------------
 
 def run_lines(bench):
@@ -395,6 +400,7 @@ def report(results):
                 if machine_row["load_before"] > BUSY else ""),
              "", f"    {results['command']}", ""]
     for name, part in (("floor", report_floor), ("ladder", report_ladder),
+                       ("overload", lambda found: overload.report(found, table)),
                        ("lines", report_lines), ("persons", report_persons)):
         if results.get(name):
             lines += part(results)
