@@ -3,81 +3,17 @@
  *
  *   redis < freq_store, budget_ledger, return_quota, swap_book, report
  *         < event_log < brand_desk, swap_desk, dmp_desk < auction_desk, notice_desk             */
-#include "bidder/bidding.h"
+#include "bidder/bidding_internal.h"
 
 #include <stdlib.h>
 
-#include "bidder/admin.h"
-#include "bidder/admin_person.h"
-#include "bidder/auction.h"
-#include "bidder/auction_metrics.h"
-#include "bidder/base/bug.h"
-#include "bidder/base/gzip.h"
-#include "bidder/base/log.h"
-#include "bidder/bidding_metrics.h"
-#include "bidder/brand_desk.h"
-#include "bidder/dmp.h"
-#include "bidder/event_log.h"
-#include "bidder/event_sum.h"
-#include "bidder/http_text.h"
-#include "bidder/notice_desk.h"
-#include "bidder/predict.h"
-#include "bidder/pacing_page.h"
-#include "bidder/report.h"
-#include "bidder/swap_desk.h"
-#include "bidder/worker.h"
-#include "frequency/freq_store.h"
-#include "pacing/budget.h"
-#include "pacing/pacer.h"
-#include "pacing/return_quota.h"
-
-#define TICK_100MS_US     100000
-#define SETTLE_UP_US      1000000
-#define SETTLE_UP_TICK_US 5000
-#define MAX_ERROR_BYTES   4096
-#define PACING_PAGE_BYTES ((size_t)64 << 20)
-
 #define GZIP_LEVEL         1
-#define GZIP_LEAST_BYTES   256
 #define GZIP_SLACK_BYTES   8192
 #define DEFLATED_MAX_BYTES ((size_t)4 << 20)
-
-/* What an exchange needs beside its catalog entry; one per exchange of the current catalog. */
-struct exchange_state {
-    char *headers; /* owned; lines sent with every answer */
-    size_t headers_len;
-    int64_t tokens_micros; /* max_qps: requests that may still come, in millionths */
-};
-
-struct bidding {
-    struct worker *worker; /* borrowed, outlives it */
-    uint32_t owner;
-    struct redis *redis;
-    struct freq_store *store;
-    struct budget_ledger *ledger;
-    struct pacer *pacer;
-    struct return_quota *quota;
-    bool reconciled; /* the ledger was told what former runs spent */
-    struct swap_book *swap_book;
-    struct event_log *events;
-    struct report *report;
-    struct creative_counts *counts;
-    struct brand_desk *brands;
-    struct swap_desk *swaps;
-    struct dmp_desk *dmps;
-    struct auction_desk *auctions;
-    struct notice_desk *notices;
-    struct catalog *catalog;     /* one reference */
-    struct predict_model *model; /* NULL: none */
-    struct exchange_state *exchanges;
-    uint32_t exchange_count;
-    struct loop_timer tick;
-    struct loop_hook turn, turn_end; /* before and after the commands for Redis are written */
-    int64_t refilled_us;
-    struct bidding_exported exported;
-    struct gzip *gzip;
-    struct buf inflated, deflated; /* of the request or answer at hand; warm */
-};
+#define TICK_100MS_US      100000
+#define SETTLE_UP_US       1000000
+#define SETTLE_UP_TICK_US  5000
+#define PACING_PAGE_BYTES  ((size_t)64 << 20)
 
 /* --- admin ---------------------------------------------------------------------------------- */
 
@@ -249,18 +185,6 @@ static enum event_fsync fsync_of(const char *text)
                                         : EVENT_FSYNC_SECOND;
 }
 
-static void on_notice_answer(void *context, uint64_t ticket, const struct notice_reply *reply)
-{
-    struct bidding *bidding = context;
-    const struct http_response response = {
-        .status = reply->status,
-        .content_type = reply->content_type,
-        .headers = reply->headers,
-        .body = reply->body,
-    };
-    server_respond(bidding->worker->server, ticket, &response);
-}
-
 static bool create_desks(struct bidding *bidding, const struct config *config)
 {
     if (config->event_log[0]) {
@@ -316,7 +240,7 @@ static bool create_desks(struct bidding *bidding, const struct config *config)
         .auctioned = on_auctioned,
         .seen = on_seen,
         .event_context = bidding,
-        .answer = on_notice_answer,
+        .answer = bidding_answer_notice,
         .answer_context = bidding,
     };
     const struct notice_options notices = {.owner = bidding->owner};
@@ -401,16 +325,6 @@ struct bidding *bidding_create(struct worker *worker)
     return bidding;
 }
 
-static void free_exchanges(struct bidding *bidding)
-{
-    for (uint32_t i = 0; i < bidding->exchange_count; i++) {
-        free(bidding->exchanges[i].headers);
-    }
-    free(bidding->exchanges);
-    bidding->exchanges = NULL;
-    bidding->exchange_count = 0;
-}
-
 /* Before the end: notices that still wait are applied, leases go back to Redis and what was spent
  * is told. What does not get through in time is put right from the event log by the next life. */
 static void settle_up(struct bidding *bidding)
@@ -456,7 +370,7 @@ void bidding_destroy(struct bidding **out)
     /* After Redis, whose end calls back what is under way; the others above outlive their calls. */
     swap_book_destroy(&bidding->swap_book);
     creative_counts_destroy(&bidding->counts);
-    free_exchanges(bidding);
+    bidding_free_exchanges(bidding);
     gzip_destroy(&bidding->gzip);
     buf_deinit(&bidding->inflated);
     buf_deinit(&bidding->deflated);
@@ -465,368 +379,6 @@ void bidding_destroy(struct bidding **out)
     }
     free(bidding);
     *out = NULL;
-}
-
-/* --- catalog -------------------------------------------------------------------------------- */
-
-void bidding_adopt_catalog(struct catalog *catalog)
-{
-    auction_metrics_adopt(catalog);
-}
-
-static bool configure_budgets(struct bidding *bidding, const struct catalog *catalog, int64_t now_s)
-{
-    struct budget_plan *plans = calloc(catalog->budget_count + 1, sizeof(*plans));
-    if (!plans) {
-        return false;
-    }
-    for (uint32_t i = 0; i < catalog->budget_count; i++) {
-        const struct catalog_budget *budget = &catalog->budgets[i];
-        plans[i] = (struct budget_plan){.ref = budget->ref,
-                                        .name = budget->name,
-                                        .total = budget->total,
-                                        .daily = budget->daily,
-                                        .impressions = budget->impressions,
-                                        .start_s = budget->start_s,
-                                        .end_s = budget->end_s};
-    }
-    bool configured = budget_ledger_configure(bidding->ledger, plans, catalog->budget_count,
-                                              &catalog->tz, now_s) == STATUS_OK;
-    free(plans);
-    return configured;
-}
-
-static bool configure_pacer(struct bidding *bidding, const struct catalog *catalog)
-{
-    _Static_assert((int)PACING_EVEN == PLAN_EVEN && (int)PACING_AHEAD == PLAN_AHEAD &&
-                       (int)PACING_ASAP == PLAN_ASAP && (int)PACING_HOURLY == PLAN_HOURLY,
-                   "one order of modes");
-    struct pacer_plan *plans = calloc(catalog->budget_count + 1, sizeof(*plans));
-    if (!plans) {
-        return false;
-    }
-    for (uint32_t i = 0; i < catalog->budget_count; i++) {
-        const struct catalog_budget *budget = &catalog->budgets[i];
-        plans[i] = (struct pacer_plan){.ref = budget->ref,
-                                       .name = budget->name,
-                                       .budget = {.mode = (enum plan_mode)budget->pacing,
-                                                  .total = budget->total,
-                                                  .daily = budget->daily,
-                                                  .start_s = budget->start_s,
-                                                  .end_s = budget->end_s}};
-        memcpy(plans[i].budget.hourly_share, budget->hourly_share,
-               sizeof(plans[i].budget.hourly_share));
-    }
-    bool configured =
-        pacer_configure(bidding->pacer, plans, catalog->budget_count, &catalog->tz) == STATUS_OK;
-    free(plans);
-    return configured;
-}
-
-/* The names of deals for the quota: "exchange/deal". */
-static bool configure_quota(struct bidding *bidding, const struct catalog *catalog, int64_t now_s)
-{
-    struct return_deal_plan *plans = calloc(catalog->deal_count + 1, sizeof(*plans));
-    struct buf names;
-    buf_init(&names, (size_t)64 << 20);
-    bool good = plans != NULL;
-    for (uint32_t i = 0; good && i < catalog->deal_count; i++) {
-        const struct catalog_deal *deal = &catalog->deals[i];
-        size_t before = names.len;
-        buf_put_str(&names, catalog->exchanges[deal->exchange].id);
-        buf_put_char(&names, '/');
-        buf_put_str(&names, deal->id);
-        plans[i] = (struct return_deal_plan){
-            .name = {.len = names.len - before},
-            .push_ratio_micros = deal->buying == BUYING_PDB ? deal->push_ratio_micros : 0,
-            .impressions_per_day = deal->impressions_per_day};
-    }
-    const char *at = names.data; /* the buffer does not move any more */
-    for (uint32_t i = 0; good && i < catalog->deal_count; i++) {
-        plans[i].name.ptr = at;
-        at += plans[i].name.len;
-    }
-    good = good && !buf_failed(&names) &&
-           return_quota_configure(bidding->quota, plans, catalog->deal_count, &catalog->tz,
-                                  now_s) == STATUS_OK;
-    buf_deinit(&names);
-    free(plans);
-    return good;
-}
-
-static void on_former_sum(void *context, const struct event_sum *sum)
-{
-    struct bidding *bidding = context;
-    budget_reconcile(bidding->ledger, sum->ref, (int32_t)sum->date, sum->used);
-}
-
-/* What former runs of this worker spent without telling Redis, and what they only held. Without
- * event logs nobody knows: what they held stays spent. */
-static void reconcile(struct bidding *bidding)
-{
-    const struct config *config = bidding->worker->config;
-    struct event_sums *sums = bidding->events ? event_sums_create() : NULL;
-    bidding->reconciled = true;
-    if (!sums) {
-        return;
-    }
-    if (event_sums_add_folder(sums, config->event_log, bidding->owner) == STATUS_OK) {
-        event_sums_each(sums, on_former_sum, bidding);
-        budget_reconcile_rest(bidding->ledger);
-    } else {
-        log_warn("%s: event logs could not be read; leases of former runs stay spent",
-                 config->event_log);
-    }
-    event_sums_destroy(&sums);
-}
-
-static bool make_headers(struct exchange_state *state, const struct catalog_exchange *exchange)
-{
-    struct buf lines;
-    buf_init(&lines, 65536);
-    for (uint32_t i = 0; i < exchange->response_headers.count; i++) {
-        buf_put_str(&lines, exchange->response_headers.items[i]);
-        BUF_PUT_LITERAL(&lines, "\r\n");
-    }
-    if (exchange->openrtb_version_header) {
-        BUF_PUT_LITERAL(&lines, "x-openrtb-version: 2.6\r\n");
-    }
-    state->headers = lines.data; /* the buffer's memory changes its owner */
-    state->headers_len = lines.len;
-    return !buf_failed(&lines);
-}
-
-static bool configure_exchanges(struct bidding *bidding, const struct catalog *catalog)
-{
-    free_exchanges(bidding);
-    bidding->exchanges = calloc(catalog->exchange_count + 1, sizeof(*bidding->exchanges));
-    bool good = bidding->exchanges != NULL;
-    for (uint32_t i = 0; good && i < catalog->exchange_count; i++) {
-        good = make_headers(&bidding->exchanges[i], &catalog->exchanges[i]);
-        bidding->exchanges[i].tokens_micros = SECOND_US;
-        bidding->exchange_count = i + 1;
-    }
-    return good;
-}
-
-/* The model file of now; one that cannot be used leaves the last one in place. */
-static void refresh_model(struct bidding *bidding)
-{
-    const char *path = bidding->worker->config->model;
-    struct predict_model *next = NULL;
-    struct buf error;
-    if (!path[0]) {
-        return;
-    }
-    buf_init(&error, MAX_ERROR_BYTES);
-    if (predict_open(path, &next, &error) == STATUS_OK) {
-        auction_desk_set_model(bidding->auctions, next);
-        predict_close(&bidding->model);
-        bidding->model = next;
-    } else {
-        log_error("model: %.*s", STR_ARG(buf_str(&error)));
-    }
-    buf_deinit(&error);
-}
-
-void bidding_set_catalog(struct bidding *bidding, struct catalog *catalog)
-{
-    int64_t now_s = clock_wall_us() / SECOND_US;
-    struct catalog *old = bidding->catalog;
-    /* Half of a catalog must not be served: without memory the worker ends and is restarted. */
-    BUG_ON(!configure_exchanges(bidding, catalog) || !configure_budgets(bidding, catalog, now_s) ||
-           !configure_pacer(bidding, catalog) || !configure_quota(bidding, catalog, now_s) ||
-           !brand_desk_configure(bidding->brands, catalog) ||
-           !creative_counts_configure(bidding->counts, catalog) ||
-           !swap_desk_configure(bidding->swaps, catalog, now_s));
-    bidding->catalog = catalog;
-    auction_desk_set_catalog(bidding->auctions, catalog);
-    refresh_model(bidding);
-    /* Last: auctions that wait for a DMP which is gone go on at once, with the new catalog. */
-    BUG_ON(!dmp_desk_configure(bidding->dmps, catalog));
-    if (!bidding->reconciled) {
-        reconcile(bidding);
-    }
-    if (old) {
-        catalog_release(&old);
-    }
-}
-
-struct redis *bidding_redis(struct bidding *bidding)
-{
-    return bidding->redis;
-}
-
-const struct catalog *bidding_catalog(const struct bidding *bidding)
-{
-    return bidding->catalog;
-}
-
-/* --- bid requests --------------------------------------------------------------------------- */
-
-static bool wire_format_of(struct str content_type, enum wire_format *format)
-{
-    static const struct {
-        struct str type;
-        enum wire_format format;
-    } types[] = {
-        {{"application/json", 16}, WIRE_JSON},
-        {{"application/x-protobuf", 22}, WIRE_PROTOBUF},
-        {{"application/octet-stream", 24}, WIRE_PROTOBUF},
-        {{"application/protobuf", 20}, WIRE_PROTOBUF},
-        {{"text/plain", 10}, WIRE_JSON},
-        {{"application/x-www-form-urlencoded", 33}, WIRE_JSON}, /* curl -d */
-    };
-    *format = WIRE_JSON;
-    for (size_t i = 0; content_type.len && i < COUNT_OF(types); i++) {
-        if (http_media_type_is(content_type, types[i].type)) {
-            *format = types[i].format;
-            return true;
-        }
-    }
-    return content_type.len == 0;
-}
-
-/* An answer is compressed when the exchange has it in its profile, the request accepts it, and it
- * is long enough to gain. */
-static void compress_answer(struct bidding *bidding, uint64_t ticket, bool agreed,
-                            struct http_response *response)
-{
-    const struct http_request *http = server_request_of(bidding->worker->server, ticket);
-    if (!agreed || response->body.len < GZIP_LEAST_BYTES || !http ||
-        !http_accepts_gzip(http->fields[HTTP_ACCEPT_ENCODING])) {
-        return;
-    }
-    buf_reset(&bidding->deflated);
-    if (gzip_deflate(bidding->gzip, response->body, &bidding->deflated) == STATUS_OK) {
-        response->content_encoding = STR("gzip");
-        response->body = buf_str(&bidding->deflated);
-    }
-}
-
-static bool on_answer(void *owner, uint64_t ticket, const struct auction_answer *answer)
-{
-    struct bidding *bidding = owner;
-    struct str headers = STR_NONE;
-    /* An auction that began before a reload may belong to an exchange that has moved or is gone. */
-    uint32_t exchange = str_table_get(&bidding->catalog->exchange_by_id, answer->exchange->id);
-    if (exchange != STR_TABLE_NONE) {
-        const struct exchange_state *state = &bidding->exchanges[exchange];
-        headers = (struct str){state->headers, state->headers_len};
-    }
-    struct http_response response = {
-        .status = answer->status,
-        .content_type = answer->content_type,
-        .headers = headers,
-        .body = answer->body,
-    };
-    compress_answer(bidding, ticket, answer->exchange->gzip, &response);
-    return server_respond(bidding->worker->server, ticket, &response);
-}
-
-static bool over_rate(struct bidding *bidding, uint32_t exchange)
-{
-    struct exchange_state *state = &bidding->exchanges[exchange];
-    if (!bidding->catalog->exchanges[exchange].max_qps) {
-        return false;
-    }
-    if (state->tokens_micros < SECOND_US) {
-        return true;
-    }
-    state->tokens_micros -= SECOND_US;
-    return false;
-}
-
-/* Undoes Content-Encoding. 0, or the status to answer with. */
-static int decode_body(struct bidding *bidding, const struct http_request *http, bool agreed,
-                       struct str *body)
-{
-    struct str encoding = http->fields[HTTP_CONTENT_ENCODING];
-    *body = http->body;
-    if (encoding.len == 0 || str_eq_nocase(encoding, STR("identity"))) {
-        return 0;
-    }
-    if (!agreed || !str_eq_nocase(encoding, STR("gzip"))) {
-        return 415;
-    }
-    buf_reset(&bidding->inflated);
-    enum status status =
-        gzip_inflate(bidding->gzip, http->body, (size_t)bidding->worker->config->max_body_bytes,
-                     &bidding->inflated);
-    *body = buf_str(&bidding->inflated);
-    return status == STATUS_OK ? 0 : status == STATUS_LIMIT ? 413 : 400;
-}
-
-static void start_auction(struct bidding *bidding, const struct server_request *request,
-                          struct auction_call *call)
-{
-    const struct http_request *http = request->http;
-    bool agreed = bidding->catalog->exchanges[call->exchange].gzip;
-    int refused = decode_body(bidding, http, agreed, &call->body);
-    if (refused) {
-        server_respond_status(bidding->worker->server, request->ticket, refused);
-        return;
-    }
-    call->lent = call->body.ptr != http->body.ptr; /* the next request inflates to the same place */
-    auction_start(bidding->auctions, call);
-}
-
-void bidding_exchange(struct bidding *bidding, const struct server_request *request, struct str id)
-{
-    struct server *server = bidding->worker->server;
-    struct auction_call call = {.received_us = request->received_us,
-                                .answer = on_answer,
-                                .owner = bidding,
-                                .handle = request->ticket};
-    if (!bidding->catalog) {
-        server_respond_status(server, request->ticket, 503);
-        return;
-    }
-    call.exchange = str_table_get(&bidding->catalog->exchange_by_id, id);
-    if (call.exchange == STR_TABLE_NONE) {
-        server_respond_status(server, request->ticket, 404);
-    } else if (!wire_format_of(request->http->fields[HTTP_CONTENT_TYPE], &call.format)) {
-        server_respond_status(server, request->ticket, 415);
-    } else if (request->lag_us > bidding->worker->config->shed_lag_us) {
-        auction_shed(bidding->auctions, &call, NO_BID_OVERLOADED);
-    } else if (over_rate(bidding, call.exchange)) {
-        auction_shed(bidding->auctions, &call, NO_BID_RATE_LIMITED);
-    } else {
-        start_auction(bidding, request, &call);
-    }
-}
-
-void bidding_ready(struct bidding *bidding, const struct server_request *request, struct str id)
-{
-    struct server *server = bidding->worker->server;
-    if (!bidding->catalog) {
-        server_respond_status(server, request->ticket, 503);
-    } else if (str_table_get(&bidding->catalog->exchange_by_id, id) == STR_TABLE_NONE) {
-        server_respond_status(server, request->ticket, 404);
-    } else {
-        server_respond(server, request->ticket,
-                       &(struct http_response){
-                           .status = 200, .content_type = STR("text/plain"), .body = STR("1")});
-    }
-}
-
-/* --- notices -------------------------------------------------------------------------------- */
-
-void bidding_notice(struct bidding *bidding, const struct server_request *request)
-{
-    struct notice_reply reply;
-    const struct http_request *http = request->http;
-    struct server *server = bidding->worker->server;
-    if (!bidding->catalog) {
-        server_respond_status(server, request->ticket, 503);
-        return;
-    }
-    if (notice_handle(bidding->notices, http->path, http->query, clock_wall_us(), request->ticket,
-                      &reply) != STATUS_OK) {
-        server_respond_status(server, request->ticket, 404);
-    } else if (reply.status != NOTICE_LATER) {
-        on_notice_answer(bidding, request->ticket, &reply);
-    }
 }
 
 /* --- the second ----------------------------------------------------------------------------- */
