@@ -24,7 +24,7 @@
 #define DEADLINE_US 2000000
 #define EXPIRES_S   ((int64_t)30 * 86400)
 
-/* KEYS {key}p {key}c   ARGV mode, seconds to live, then field, value ("": taken away) ...
+/* KEYS {key}p {key}c {key}f   ARGV mode, seconds to live, then field, value ("": taken away) ...
  * mode w: consent is withdrawn   g: given again   a: audiences, refused (-1) when withdrawn */
 static const char script[] =
     "local p,m=KEYS[1],ARGV[1]\n"
@@ -36,6 +36,7 @@ static const char script[] =
     "    if t=='s' or t=='d' then redis.call('HDEL',p,f) end\n"
     "  end\n"
     "  redis.call('HSET',p,'w','1')\n"
+    "  redis.call('SET',KEYS[3],redis.call('TIME')[1]+2,'EX',172800)\n"
     "elseif m=='g' then redis.call('HDEL',p,'w') end\n"
     "for i=3,#ARGV,2 do\n"
     "  if ARGV[i+1]=='' then redis.call('HDEL',p,ARGV[i])\n"
@@ -43,6 +44,7 @@ static const char script[] =
     "end\n"
     "if redis.call('TTL',p)<tonumber(ARGV[2]) then redis.call('EXPIRE',p,ARGV[2]) end\n"
     "return 1\n";
+_Static_assert(FREQ_FORGOTTEN_AHEAD_S == 2 && FREQ_FORGOTTEN_TTL_S == 172800, "as in the script");
 
 struct change {
     char field[5], value[4];
@@ -200,15 +202,17 @@ static struct str view(const char *bytes, size_t len)
 
 static void send_script(struct job *job, const struct person_key *key)
 {
-    char profile[FREQ_KEY_BYTES], record[FREQ_KEY_BYTES];
+    char profile[FREQ_KEY_BYTES], record[FREQ_KEY_BYTES], mark[FREQ_KEY_BYTES];
     freq_codec_key(key, 'p', profile);
     freq_codec_key(key, 'c', record);
-    redis_begin(job->redis, 7 + 2 * job->change_count);
+    freq_codec_key(key, 'f', mark);
+    redis_begin(job->redis, 8 + 2 * job->change_count);
     redis_arg(job->redis, STR("EVAL"));
     redis_arg(job->redis, view(script, sizeof(script) - 1));
-    redis_arg(job->redis, STR("2"));
+    redis_arg(job->redis, STR("3"));
     redis_arg(job->redis, view(profile, sizeof(profile)));
     redis_arg(job->redis, view(record, sizeof(record)));
+    redis_arg(job->redis, view(mark, sizeof(mark)));
     redis_arg(job->redis, view(&job->mode, 1));
     redis_arg_i64(job->redis, job->ttl_s);
     for (uint32_t i = 0; i < job->change_count; i++) {

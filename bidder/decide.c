@@ -95,7 +95,7 @@ enum no_bid_reason decide_eligible(const struct decide_context *context, const s
 {
     const struct catalog_line *line = &context->catalog->lines[offer->line];
     enum no_bid_reason reason = decide_person(context, line, uncapped, NULL);
-    return reason ? reason : decide_creative(context, offer, creative);
+    return reason ? reason : decide_creative(context, offer, creative, uncapped);
 }
 
 static void decide_open(const struct decide_context *context, struct decision *decision)

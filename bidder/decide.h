@@ -80,9 +80,10 @@ enum no_bid_reason decide_person(const struct decide_context *context,
                                  struct buf *detail);
 
 /* Which of the offer's creatives: targeting, own caps, sequence, weights. Catalog index in
- * *creative; NO_BID_CREATIVE_AT_CAP or NO_BID_CREATIVE when none remains. */
+ * *creative; NO_BID_CREATIVE_AT_CAP, NO_BID_CREATIVE or the line's rule for unknown counts when
+ * none remains. *uncapped is set when the chosen one's caps could not be checked. */
 enum no_bid_reason decide_creative(const struct decide_context *context, const struct offer *offer,
-                                   uint32_t *creative);
+                                   uint32_t *creative, bool *uncapped);
 
 /* Fills the chosen part of *decision, or leaves line at CATALOG_NONE with the reason. */
 void decide_impression(const struct decide_context *context, struct decision *decision);

@@ -10,18 +10,25 @@
 static enum no_bid_reason decide_without_counts(const struct freq_view *view,
                                                 const struct catalog_line *line, bool *uncapped)
 {
-    bool capped = line->caps.count > 0 || line->new_reach_only;
-    if (!capped) {
-        return NO_BID_NONE;
-    }
     *uncapped = true;
-    if (view->outcome == FREQ_NO_PERSON) {
+    if (view->outcome == FREQ_NO_PERSON || view->outcome == FREQ_KNOWN) {
         return line->no_id == NO_ID_ALLOW && !line->new_reach_only ? NO_BID_NONE : NO_BID_NO_ID;
     }
     if (line->on_store_error == STORE_ERROR_ALLOW) {
         return NO_BID_NONE;
     }
     return view->outcome == FREQ_LATE ? NO_BID_STORE_LATE : NO_BID_STORE_DOWN;
+}
+
+/* Is there a cap whose person, or whose household, is not known? */
+static bool counts_missing(const struct decide_context *context, struct cap_list line_caps,
+                           struct cap_list creative_caps)
+{
+    const struct freq_view *view = context->view;
+    if (view->outcome != FREQ_KNOWN) {
+        return line_caps.count > 0 || creative_caps.count > 0;
+    }
+    return !freq_caps_known(&context->catalog->book, view, line_caps, creative_caps);
 }
 
 static bool is_muted(const struct decide_context *context, const struct catalog_line *line)
@@ -114,8 +121,11 @@ enum no_bid_reason decide_person(const struct decide_context *context,
         }
         return NO_BID_AUDIENCE;
     }
-    if (view->outcome != FREQ_KNOWN) {
-        enum no_bid_reason reason = decide_without_counts(view, line, uncapped);
+    bool blind = counts_missing(context, line->caps, (struct cap_list){0}) ||
+                 (view->outcome != FREQ_KNOWN && line->new_reach_only);
+    if (blind || view->outcome != FREQ_KNOWN) {
+        enum no_bid_reason reason =
+            blind ? decide_without_counts(view, line, uncapped) : NO_BID_NONE;
         if (reason && detail) {
             buf_printf(detail, "counts: %s, person: %s", freq_outcome_name(view->outcome),
                        person_absence_name(view->absence));
@@ -143,16 +153,24 @@ enum no_bid_reason decide_person(const struct decide_context *context,
 
 /* --- the creative --------------------------------------------------------------------------- */
 
-static bool creative_open(const struct decide_context *context,
-                          const struct catalog_creative *creative)
+/* NO_BID_NONE, or why this creative may not be shown to the person. *uncapped is set when it may
+ * though its caps cannot be checked. */
+static enum no_bid_reason creative_open(const struct decide_context *context,
+                                        const struct catalog_line *line,
+                                        const struct catalog_creative *creative, bool *uncapped)
 {
-    if (!creative->caps.count || context->view->outcome != FREQ_KNOWN) {
-        return true;
-    }
     struct cap_list caps = {.items = creative->caps.items, .count = creative->caps.count};
+    if (!caps.count) {
+        return NO_BID_NONE;
+    }
+    if (counts_missing(context, (struct cap_list){0}, caps)) {
+        return decide_without_counts(context->view, line, uncapped);
+    }
     return freq_check(&context->catalog->book, context->view, (struct cap_list){0}, caps,
                       context->now_s)
-               .kind == FREQ_OPEN;
+                       .kind == FREQ_OPEN
+               ? NO_BID_NONE
+               : NO_BID_CREATIVE_AT_CAP;
 }
 
 /* Sequence: the person's n-th exposure of the line shows the n-th creative; the last one stays. */
@@ -165,13 +183,14 @@ static bool sequence_allows(const struct decide_context *context, const struct c
 }
 
 enum no_bid_reason decide_creative(const struct decide_context *context, const struct offer *offer,
-                                   uint32_t *creative)
+                                   uint32_t *creative, bool *uncapped)
 {
     const struct catalog *catalog = context->catalog;
     const struct catalog_line *line = &catalog->lines[offer->line];
     enum no_bid_reason reason = NO_BID_CREATIVE;
     uint32_t chosen = CATALOG_NONE;
     double highest = 0;
+    bool chosen_blind = false;
     uint64_t seed = prng_mix(context->request_hash ^ line->ref);
     for (uint32_t i = 0; i < offer->creative_count; i++) {
         uint32_t position = offer->creatives[i];
@@ -183,16 +202,21 @@ enum no_bid_reason decide_creative(const struct decide_context *context, const s
         if (line->sequence && !sequence_allows(context, line, position)) {
             continue;
         }
-        if (!creative_open(context, &catalog->creatives[option->creative])) {
-            reason = NO_BID_CREATIVE_AT_CAP;
+        bool blind = false;
+        enum no_bid_reason closed =
+            creative_open(context, line, &catalog->creatives[option->creative], &blind);
+        if (closed) {
+            reason = closed;
             continue;
         }
         double score = brand_desk_creative_score(context->brands, catalog, line, position, seed);
         if (chosen == CATALOG_NONE || score > highest) {
             chosen = option->creative;
             highest = score;
+            chosen_blind = blind;
         }
     }
     *creative = chosen;
+    *uncapped |= chosen_blind;
     return chosen == CATALOG_NONE ? reason : NO_BID_NONE;
 }

@@ -87,7 +87,7 @@ static void explain_line(struct explain *explain, const struct decide_context *c
         reason = decide_person(context, line, &uncapped, &explain->detail);
     }
     if (!reason) {
-        reason = decide_creative(context, &offer, &creative);
+        reason = decide_creative(context, &offer, &creative, &uncapped);
     }
     if (!reason) {
         reason = explain_budget(context, line, &offer);
@@ -241,7 +241,8 @@ enum status auction_explain(struct auction_desk *desk, struct str exchange_id, s
     }
     struct freq_view *view = arena_calloc(&auction->arena, 1, sizeof(*view));
     BUG_ON(!view); /* the arena holds a request and more than this */
-    view->outcome = auction->person.key_count ? FREQ_UNAVAILABLE : FREQ_NO_PERSON;
+    view->outcome = auction->person.key_count || auction->person.has_household ? FREQ_UNAVAILABLE
+                                                                               : FREQ_NO_PERSON;
     view->absence = auction->person.absence;
     auction->view = view;
     explain_end(explain);

@@ -1,10 +1,13 @@
 /* Confirming and releasing reservations, as notices ask for it.
  *
- *   confirm: HSET {key}c field value (without hold) | EXPIRE NX | EXPIRE GT     for each key
+ *   confirm: HSET {key}c field value (without hold) | EXPIRE NX | EXPIRE GT | GET {key}f
+ *            for each key; a mark that is not older than the bid: HDEL of what was just written
  *   release: HDEL {key}c field
  *
  * A confirm names its field, so it may be sent twice. One that Redis did not acknowledge waits in a
- * list and is sent again when Redis answers; an exposure that was shown must not be forgotten. A
+ * list and is sent again when Redis answers; an exposure that was shown must not be forgotten.
+ * Except by who asked for it: whoever forgets a person writes the mark, then deletes; so either the
+ * deletion comes behind our write, or we see the mark behind it and take the write back. A
  * removal that could not be sent waits there too, for a while: the reservation runs out anyway. */
 #include "frequency/freq_private.h"
 
@@ -46,6 +49,13 @@ static struct freq_note *waiting_take(struct freq_store *store)
 static void note_complete(struct freq_note *note)
 {
     struct freq_store *store = note->store;
+    if (note->forgotten) {
+        struct freq_ticket ticket = note->ticket;
+        store->stats.confirms_void++;
+        note_free(note);
+        freq_remove(store, &ticket, UINT16_MAX);
+        return;
+    }
     if (!note->failed) {
         store->stats.confirms_stored++;
         note_free(note);
@@ -83,6 +93,39 @@ static void on_confirmed(void *owner, enum redis_result result, const struct red
     freq_store_maybe_free(store);
 }
 
+static void on_mark(void *owner, enum redis_result result, const struct redis_value *value)
+{
+    struct freq_note *note = owner;
+    struct freq_store *store = note->store;
+    int64_t until_s;
+    freq_store_arrived(store);
+    if (!freq_usable(store, result, value)) {
+        note->failed = true;
+    } else if (value->type == REDIS_STRING && str_to_i64(value->text, &until_s)) {
+        note->forgotten = note->forgotten || note->ticket.time_s <= until_s;
+    }
+    if (--note->pending == 0) {
+        note_complete(note);
+    }
+    freq_store_maybe_free(store);
+}
+
+static void send_mark(struct freq_note *note, const struct person_key *person_key,
+                      int64_t deadline_us)
+{
+    struct redis *redis = note->store->redis;
+    char key[FREQ_KEY_BYTES];
+    freq_codec_key(person_key, 'f', key);
+    redis_begin(redis, 2);
+    redis_arg(redis, STR("GET"));
+    redis_arg(redis, freq_str(key, sizeof(key)));
+    if (freq_send(note->store, key, deadline_us, on_mark, note)) {
+        note->pending++;
+    } else {
+        note->failed = true;
+    }
+}
+
 static void send_confirm(struct freq_store *store, const struct person_key *person_key,
                          const struct freq_ticket *ticket, int64_t ttl_s, struct freq_note *note)
 {
@@ -109,6 +152,9 @@ static void send_confirm(struct freq_store *store, const struct person_key *pers
     /* NX for a record that has no TTL yet, GT for one that would end sooner. */
     freq_send_expire(store, key, ttl_s, STR("NX"));
     freq_send_expire(store, key, ttl_s, STR("GT"));
+    if (note) {
+        send_mark(note, person_key, deadline_us);
+    }
 }
 
 static void note_send(struct freq_note *note)

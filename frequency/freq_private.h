@@ -73,6 +73,7 @@ struct freq_note {
     uint32_t pending;
     bool removal;
     bool failed, hopeless;
+    bool forgotten; /* the person went since the bid: nothing may stay */
 };
 
 struct freq_store {

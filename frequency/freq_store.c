@@ -331,7 +331,7 @@ struct freq_read *freq_read_start(struct freq_store *store, const struct person 
     read->owner = owner;
     read->now_s = now_s;
     read->view.absence = person->absence;
-    if (!person->key_count) { /* a household may still be known */
+    if (!person->key_count && !person->has_household) {
         read->view.outcome = FREQ_NO_PERSON;
     }
     read_send_all(read, person, deadline_us < limit_us ? deadline_us : limit_us);

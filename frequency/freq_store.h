@@ -35,6 +35,7 @@ struct freq_stats {
     uint64_t confirms_revived; /* of these: the reservation had gone already */
     uint64_t confirms_retried;
     uint64_t confirms_lost; /* given up */
+    uint64_t confirms_void; /* taken back: the person was forgotten or withdrew since the bid */
     uint64_t releases;
     uint64_t pool_exhausted;
     uint64_t overflows; /* records with more than FREQ_MAX_EXPOSURES */

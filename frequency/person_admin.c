@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "bidder/base/bug.h"
+#include "bidder/base/clock.h"
 #include "frequency/freq_codec.h"
 
 /* A person's ids while a tool works on them. */
@@ -323,6 +324,18 @@ static enum status delete_key(struct redis_sync *sync, const struct person_key *
     return STATUS_OK;
 }
 
+/* From now on no notice of a bid made before writes anything: the mark outlives the notices. */
+static enum status leave_mark(struct redis_sync *sync, const struct person_key *key,
+                              struct buf *error)
+{
+    char name[FREQ_KEY_BYTES], second[STR_I64_BYTES], ttl[STR_I64_BYTES];
+    freq_codec_key(key, 'f', name);
+    struct str argv[] = {STR("SET"), view(name, sizeof(name)),
+                         str_of_i64(clock_wall_us() / 1000000 + FREQ_FORGOTTEN_AHEAD_S, second),
+                         STR("EX"), str_of_i64(FREQ_FORGOTTEN_TTL_S, ttl)};
+    return command(sync, error, COUNT_OF(argv), argv) ? STATUS_OK : STATUS_IO;
+}
+
 enum status person_admin_forget(struct redis_sync *sync, const struct person_key *key,
                                 uint32_t *deleted, struct buf *error)
 {
@@ -330,7 +343,10 @@ enum status person_admin_forget(struct redis_sync *sync, const struct person_key
     *deleted = 0;
     enum status status = group_find(sync, key, &group, error);
     for (uint32_t i = 0; i < group.count && status == STATUS_OK; i++) {
-        status = delete_key(sync, &group.keys[i], 'c', deleted, error);
+        status = leave_mark(sync, &group.keys[i], error);
+        if (status == STATUS_OK) {
+            status = delete_key(sync, &group.keys[i], 'c', deleted, error);
+        }
         if (status == STATUS_OK) {
             status = delete_key(sync, &group.keys[i], 'p', deleted, error);
         }
@@ -377,7 +393,10 @@ enum status person_admin_consent(struct redis_sync *sync, const struct person_ke
     status = set_everywhere(sync, &group, STR("w"), STR("1"), PERSON_ADMIN_WITHDRAWN_TTL_S, error);
     uint32_t deleted = 0;
     for (uint32_t i = 0; i < group.count && status == STATUS_OK; i++) {
-        status = delete_key(sync, &group.keys[i], 'c', &deleted, error);
+        status = leave_mark(sync, &group.keys[i], error);
+        if (status == STATUS_OK) {
+            status = delete_key(sync, &group.keys[i], 'c', &deleted, error);
+        }
         struct pairs pairs = {0};
         struct group one = {.keys = {group.keys[i]}, .count = 1};
         if (status == STATUS_OK) {

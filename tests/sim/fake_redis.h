@@ -260,7 +260,8 @@ static int64_t fake_expire(struct fake_hash *hash, const struct fake_command *co
 static void fake_execute(struct fake_command *command)
 {
     const struct fake_arg *args = command->args;
-    bool writes = !fake_arg_is(&args[0], "HGETALL") && !fake_arg_is(&args[0], "OBJECT");
+    bool writes = !fake_arg_is(&args[0], "HGETALL") && !fake_arg_is(&args[0], "OBJECT") &&
+                  !fake_arg_is(&args[0], "GET");
     command->type = REDIS_INT;
     if (prng_below(&fake.prng, 1000) < fake.refuse) {
         command->type = REDIS_ERROR;
@@ -277,6 +278,8 @@ static void fake_execute(struct fake_command *command)
         }
     } else if (fake_arg_is(&args[0], "HGETALL")) {
         fake_getall(command, fake_hash(&args[1], false));
+    } else if (fake_arg_is(&args[0], "GET")) {
+        command->type = REDIS_NIL; /* nobody is forgotten here */
     } else if (fake_arg_is(&args[0], "EXPIRE")) {
         command->integer = fake_expire(fake_hash(&args[1], false), command);
     } else if (fake_arg_is(&args[0], "OBJECT")) {
