@@ -5,6 +5,7 @@
 #include "bidder/base/bug.h"
 #include "bidder/base/redis.h"
 #include "bidder/ctl.h"
+#include "bidder/ctl_store.h"
 #include "bidder/event_sum.h"
 #include "pacing/budget_step.h"
 
@@ -307,9 +308,9 @@ static int run_reconcile(const struct ctl_call *call)
     event_sums_each(sums, add_sum, &accounts);
     fprintf(stderr, "%" PRIu64 " settled impressions in the logs, %" PRIu64 " recorded twice\n",
             event_sums_settled(sums), event_sums_duplicates(sums));
-    redis = redis_sync_connect(ctl_value(call, "--redis"), REDIS_TIMEOUT_US, &error);
+    redis = redis_sync_connect(ctl_redis_address(call), REDIS_TIMEOUT_US, &error);
     if (!redis) {
-        fprintf(stderr, "jointcapctl: %s: %.*s\n", ctl_value(call, "--redis"),
+        fprintf(stderr, "jointcapctl: %s: %.*s\n", ctl_redis_address(call),
                 STR_ARG(buf_str(&error)));
         result = CTL_UNREACHABLE;
         goto out;
@@ -324,7 +325,7 @@ out:
 }
 
 static const struct ctl_option reconcile_options[] = {
-    {"--redis", "ADDRESS", "unix:/path, host:port or cluster:host:port,...", "127.0.0.1:6379"},
+    CTL_REDIS_OPTION,
     {"--all", NULL, "print every account, not only those that differ", NULL},
     {"--json", NULL, "one JSON object a line", NULL},
 };

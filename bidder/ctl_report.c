@@ -4,6 +4,7 @@
 
 #include "bidder/base/bug.h"
 #include "bidder/ctl.h"
+#include "bidder/ctl_store.h"
 #include "bidder/report_read.h"
 
 #define REDIS_TIMEOUT_US 5000000
@@ -324,7 +325,7 @@ static int run_report(const struct ctl_call *call)
     struct arena arena;
     struct buf error;
     enum format format;
-    const char *address = ctl_value(call, "--redis");
+    const char *address = ctl_redis_address(call);
     int result = CTL_FAILED;
     if (!parse_query(call, &query) || !parse_format(ctl_value(call, "--format"), &format)) {
         return CTL_USAGE;
@@ -347,7 +348,7 @@ static int run_report(const struct ctl_call *call)
 }
 
 static const struct ctl_option report_options[] = {
-    {"--redis", "ADDRESS", "unix:/path, host:port or cluster:...", "127.0.0.1:6379"},
+    CTL_REDIS_OPTION,
     {"--day", "DAY", "2026-11-22; today (of this machine's timezone) when not given", NULL},
     {"--to", "DAY", "last day, when it is more than one", NULL},
     {"--by", "WHAT", "campaign, line, brand, medium, deal, day or total", "campaign"},

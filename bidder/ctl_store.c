@@ -42,15 +42,20 @@ static bool take_secret(const struct ctl_call *call, struct ctl_store *store)
     return good;
 }
 
+const char *ctl_redis_address(const struct ctl_call *call)
+{
+    const char *address = ctl_value(call, "--redis");
+    address = address ? address : getenv("JOINTCAP_REDIS");
+    return address ? address : "127.0.0.1:6379";
+}
+
 enum ctl_exit ctl_store_init(const struct ctl_call *call, struct ctl_store *store)
 {
     *store = (struct ctl_store){.sync = NULL};
     if (!take_secret(call, store)) {
         return CTL_USAGE;
     }
-    const char *address = ctl_value(call, "--redis");
-    address = address ? address : getenv("JOINTCAP_REDIS");
-    address = address ? address : "127.0.0.1:6379";
+    const char *address = ctl_redis_address(call);
     struct buf error;
     buf_init(&error, 1024);
     store->sync = redis_sync_connect(address, REDIS_TIMEOUT_US, &error);

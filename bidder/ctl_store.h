@@ -8,14 +8,22 @@
 #include "bidder/ctl.h"
 #include "frequency/person.h"
 
+#define CTL_REDIS_OPTION                                                                           \
+    {                                                                                              \
+        "--redis", "ADDRESS",                                                                      \
+            "unix:/path, host:port or cluster:...; else $JOINTCAP_REDIS, else 127.0.0.1:6379",     \
+            NULL                                                                                   \
+    }
 #define CTL_STORE_OPTIONS                                                                          \
-    {"--redis", "ADDRESS",                                                                         \
-     "unix:/path, host:port or cluster:...; else $JOINTCAP_REDIS, else 127.0.0.1:6379", NULL},     \
+    CTL_REDIS_OPTION,                                                                              \
     {                                                                                              \
         "--secret-file", "FILE",                                                                   \
             "file with the deployment's secret; else $JOINTCAP_SECRET_FILE or $JOINTCAP_SECRET",   \
             NULL                                                                                   \
     }
+
+/* The value of CTL_REDIS_OPTION. */
+const char *ctl_redis_address(const struct ctl_call *call);
 
 struct ctl_store {
     struct redis_sync *sync; /* owned */

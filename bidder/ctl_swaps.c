@@ -5,6 +5,7 @@
 #include "bidder/base/redis.h"
 #include "bidder/catalog_load.h"
 #include "bidder/ctl.h"
+#include "bidder/ctl_store.h"
 #include "pacing/swap.h"
 
 #define REDIS_TIMEOUT_US 5000000
@@ -140,7 +141,7 @@ static struct catalog *load(const char *path)
 
 static int run_swaps(const struct ctl_call *call)
 {
-    const char *address = ctl_value(call, "--redis");
+    const char *address = ctl_redis_address(call);
     struct catalog *catalog = load(call->arguments[0]);
     struct buf error;
     if (!catalog) {
@@ -161,7 +162,7 @@ static int run_swaps(const struct ctl_call *call)
 }
 
 static const struct ctl_option swaps_options[] = {
-    {"--redis", "ADDRESS", "unix:/path, host:port or cluster:...", "127.0.0.1:6379"},
+    CTL_REDIS_OPTION,
     {"--json", NULL, "one JSON object a swap", NULL},
 };
 const struct ctl_command ctl_swaps = {

@@ -117,17 +117,30 @@ class Stack:
         redis = self.start("redis", ["redis-server", ROOT / "deploy/redis.conf", "--dir",
                                      self.folder, "--unixsocket", self.folder / "redis.sock"])
         self.wait(redis, "redis", lambda: redis_answers(self.folder / "redis.sock"))
-        secret = self.folder / "secret"
-        if not secret.exists():
-            secret.touch(mode=0o600)
-            secret.write_text(secrets.token_urlsafe(32))
+        secret, token = self.secret("secret"), self.secret("token")
         (self.folder / "events").mkdir(exist_ok=True)
+        redis_address = f"unix:{self.folder / 'redis.sock'}"
         options = {"listen": self.listen, "admin": self.admin, "secret_file": secret,
-                   "redis": f"unix:{self.folder / 'redis.sock'}", "state_dir": self.folder,
+                   "admin_token_file": token, "redis": redis_address, "state_dir": self.folder,
                    "catalog": ROOT / "deploy/catalog.json", "event_log": self.folder / "events",
                    "public_url": f"http://{self.listen}"}
         bidder = self.start("jointcap", [PROGRAM, *(f"--{k}={v}" for k, v in options.items())])
         self.wait(bidder, "jointcap", lambda: get(self.admin, "/readyz")[0] == 200)
+        environment = {"JOINTCAP_ADMIN": self.admin, "JOINTCAP_REDIS": redis_address,
+                       "JOINTCAP_ADMIN_TOKEN": token.read_text(), "JOINTCAP_SECRET_FILE": secret}
+        (self.folder / "env").write_text("".join(f"export {name}='{value}'\n"
+                                                 for name, value in environment.items()))
+        (self.folder / "env").chmod(0o600)
+        for name, request in (("banner", BANNER), ("video", PDB_VIDEO), ("native", NATIVE)):
+            (self.folder / f"{name}.json").write_text(json.dumps(
+                changed(request, device={**DEVICE, "ifa": "a-device-of-your-own"}), indent=2))
+
+    def secret(self, name):
+        path = self.folder / name
+        if not path.exists():
+            path.touch(mode=0o600)
+            path.write_text(secrets.token_urlsafe(32))
+        return path
 
     def down(self):
         for _, child in reversed(self.children):
@@ -307,10 +320,9 @@ def main():
         if args.stay:
             print(f"\n{BOLD}It stays up; Ctrl-C stops it.{PLAIN} Try:\n"
                   f"  curl -s http://{admin}/metrics | grep no_bids\n"
-                  f"  {os.path.relpath(CTL)} show\n"
-                  f"  {os.path.relpath(BUILD / 'jointcap-load')} --body "
-                  f"tests/data/openrtb/rtb_banner.json --rate 2000 --win-rate 0.3 "
-                  f"http://{listen}/openrtb2/openrtb")
+                  f"  . run/env; {os.path.relpath(CTL)} report\n"
+                  f"  {os.path.relpath(BUILD / 'jointcap-load')} --body run/banner.json --rate 2000 "
+                  f"--win-rate 0.3 http://{listen}/openrtb2/openrtb")
             signal.pause()
     except KeyboardInterrupt:
         print()
