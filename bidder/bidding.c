@@ -11,6 +11,7 @@
 #define GZIP_SLACK_BYTES   8192
 #define DEFLATED_MAX_BYTES ((size_t)4 << 20)
 #define TICK_100MS_US      100000
+#define SYNC_US            80000 /* leases: each tick, though some come a little early */
 #define SETTLE_UP_US       1000000
 #define SETTLE_UP_TICK_US  5000
 #define PACING_PAGE_BYTES  ((size_t)64 << 20)
@@ -163,7 +164,7 @@ static bool create_stores(struct bidding *bidding, const struct config *config)
     const struct budget_options budgets = {.owner = bidding->owner,
                                            .max_flights = (uint32_t)config->max_open_bids,
                                            .win_timeout_us = config->win_timeout_us,
-                                           .sync_interval_us = TICK_100MS_US};
+                                           .sync_interval_us = SYNC_US};
     bidding->store = freq_store_create(bidding->redis, &store);
     bidding->ledger = budget_ledger_create(bidding->redis, &budgets);
     const struct return_quota_options returns = {.owner = bidding->owner,

@@ -8,7 +8,7 @@
 #include "bidder/base/hash.h"
 #include "pacing/return_rule.h"
 
-#define SYNC_US      100000
+#define SYNC_US      80000 /* each tick: they come every 100 ms, some a little early */
 #define LOST_US      200000
 #define REPORT_US    1000000
 #define IDLE_US      5000000
@@ -241,7 +241,9 @@ static bool wants_step(const struct return_core *core, struct return_deal *deal,
         step->recover = true;
         return true;
     }
-    if (!deal->whole_day && !pushed_known(deal)) { /* the deal begins now, for everybody */
+    if (deal->began_s) {
+        deal->missed_ppm = share_passed_ppm(core, deal, deal->began_s);
+    } else if (!deal->whole_day && !pushed_known(deal)) { /* it begins now, for everybody */
         deal->missed_ppm = share_passed_ppm(core, deal, now_s);
     }
     step->cap = allowed(core, deal, now_s);
@@ -356,6 +358,15 @@ void return_core_on_reply(struct return_core *core, uint32_t at, const struct bu
         break;
     }
     deal->pushed_all = reply->extra;
+}
+
+void return_core_on_began(struct return_core *core, uint32_t at, const struct budget_step *step,
+                          int64_t began_s)
+{
+    struct return_deal *deal = at < core->deal_count ? &core->deals[at] : NULL;
+    if (deal && deal->key.ref == step->key.ref && deal->key.date == step->key.date) {
+        deal->began_s = began_s;
+    }
 }
 
 void return_core_on_lost(struct return_core *core, uint32_t at, const struct budget_step *step,

@@ -1,6 +1,8 @@
 /* The return quota of one worker without I/O. return_quota.c carries its steps. A deal's local day
  * is an account `r:{ref}:date` of the lease step: used = returned, extra = pushed, and the limit is
- * computed from all workers' pushes as Redis last counted them: less than the truth, never more. */
+ * computed from all workers' pushes as Redis last counted them: less than the truth, never more.
+ * Beside it `f:{ref}:date` keeps the second at which a worker first counted the deal that day: what
+ * the day brought before is not taken for pushes that did not come. */
 #pragma once
 
 #include <stdbool.h>
@@ -21,6 +23,7 @@ struct return_deal {
     struct budget_step sent;
     int64_t next_sync_us, synced_us, last_push_us;
     bool whole_day;        /* counted since the day began */
+    int64_t began_s;       /* when anybody first counted today, as Redis keeps it; 0 = unknown */
     int64_t missed_ppm;    /* of a usual day, what passed before the first push was counted */
     int32_t hour;          /* of the day, the one hours[] is at */
     int64_t hour_began_at; /* pushes known when it began */
@@ -44,6 +47,9 @@ bool return_core_next_step(struct return_core *core, int64_t now_us, int64_t now
 /* An answer for a day or a catalog gone by is ignored; so is one for a step not under way. */
 void return_core_on_reply(struct return_core *core, uint32_t deal, const struct budget_step *step,
                           const struct budget_step_reply *reply, int64_t now_us);
+/* Of the deal whose step was answered BUDGET_STEP_RECOVERED. */
+void return_core_on_began(struct return_core *core, uint32_t deal, const struct budget_step *step,
+                          int64_t began_s);
 void return_core_on_lost(struct return_core *core, uint32_t deal, const struct budget_step *step,
                          int64_t now_us);
 bool return_core_view(const struct return_core *core, uint32_t deal, struct return_view *view);

@@ -9,6 +9,7 @@
 
 #define STEP_TIMEOUT_US 500000
 #define MAX_CALLS       256
+#define BEGAN_TTL_S     (2 * 86400)
 
 struct return_call {
     struct return_quota *quota;
@@ -61,6 +62,55 @@ void return_quota_destroy(struct return_quota **owner)
     }
 }
 
+static void on_began(void *owner, enum redis_result result, const struct redis_value *value)
+{
+    struct return_call *call = owner;
+    struct return_quota *quota = call->quota;
+    int64_t began_s = 0;
+    quota->under_way--;
+    if (quota->destroyed) {
+        if (!quota->under_way) {
+            free(quota);
+        }
+        return;
+    }
+    call->next_free = quota->free_call;
+    quota->free_call = call;
+    if (result == REDIS_OK && value->type == REDIS_NIL) {
+        began_s = clock_wall_us() / 1000000; /* we are the first */
+    } else if (result == REDIS_OK && value->type == REDIS_STRING) {
+        (void)str_to_i64(value->text, &began_s);
+    }
+    if (began_s > 0) {
+        return_core_on_began(quota->core, call->deal, &call->step, began_s);
+    }
+}
+
+/* Takes the call over; false: it is not needed. */
+static bool ask_began(struct return_call *call)
+{
+    struct return_quota *quota = call->quota;
+    struct redis *redis = quota->redis;
+    struct budget_step_key first = call->step.key;
+    char text[BUDGET_KEY_MAX];
+    first.kind = 'f';
+    struct str key = {text, budget_step_key_text(&first, text)};
+    redis_begin(redis, 7);
+    redis_arg(redis, STR("SET"));
+    redis_arg(redis, key);
+    redis_arg_i64(redis, clock_wall_us() / 1000000);
+    redis_arg(redis, STR("NX"));
+    redis_arg(redis, STR("GET"));
+    redis_arg(redis, STR("EX"));
+    redis_arg_i64(redis, BEGAN_TTL_S);
+    quota->under_way++;
+    if (redis_send(redis, key, clock_mono_us() + STEP_TIMEOUT_US, on_began, call)) {
+        return true;
+    }
+    quota->under_way--;
+    return false;
+}
+
 static void on_answer(void *owner, enum redis_result result, const struct redis_value *value)
 {
     struct return_call *call = owner;
@@ -72,15 +122,18 @@ static void on_answer(void *owner, enum redis_result result, const struct redis_
         }
         return;
     }
-    call->next_free = quota->free_call;
-    quota->free_call = call;
     struct budget_step_reply reply;
     if (result == REDIS_OK && value->type == REDIS_STRING &&
         budget_step_parse(value->text, &reply)) {
         return_core_on_reply(quota->core, call->deal, &call->step, &reply, clock_mono_us());
+        if (call->step.recover && ask_began(call)) {
+            return;
+        }
     } else {
         return_core_on_lost(quota->core, call->deal, &call->step, clock_mono_us());
     }
+    call->next_free = quota->free_call;
+    quota->free_call = call;
 }
 
 void return_quota_tick(struct return_quota *quota, int64_t now_us, int64_t now_s)

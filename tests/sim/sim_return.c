@@ -190,6 +190,43 @@ TEST(a_killed_worker_and_lost_answers_break_nothing)
     CHECK_INT(day.worst_over, 0);
 }
 
+/* A deal that is first counted at 23:20, its pushes coming before Redis has answered. */
+TEST(a_deal_that_begins_late_in_its_day_returns_all_the_same)
+{
+    for (int told = 0; told < 2; told++) {
+        struct day day = {.rho = 1.5, .workers = 1, .guaranteed = 20000};
+        struct budget_step step;
+        struct budget_step_reply reply;
+        struct return_view view;
+        uint32_t deal;
+        int64_t now_s = START_S + 84000, leased = 0;
+        start_worker(&day, 0, 1000, now_s);
+        struct return_core *core = day.cores[0];
+        for (int64_t tick = 0; tick < 40; tick++) {
+            int64_t now_us = tick * 100000;
+            for (int i = 0; i < 100; i++) {
+                return_core_note_push(core, 0);
+            }
+            return_core_tick(core, now_us, now_s + tick / 10);
+            if (return_core_next_step(core, now_us, now_s + tick / 10, &step, &deal)) {
+                budget_step_apply(&day.redis, &step, now_s, &reply);
+                return_core_on_reply(core, deal, &step, &reply, now_us);
+                if (told && step.recover) {
+                    return_core_on_began(core, deal, &step, now_s);
+                }
+            }
+            while (return_core_take(core, 0)) {
+                leased++;
+            }
+        }
+        CHECK(return_core_view(core, 0, &view));
+        CHECK_INT(view.pushed, 4000);
+        /* Who does not know waits until the guarantee is filled. */
+        CHECK(told ? leased > 1200 && leased <= 1333 : leased == 0);
+        return_core_destroy(&day.cores[0]);
+    }
+}
+
 TEST(nothing_may_be_returned_without_a_ratio)
 {
     struct day day = {
