@@ -11,6 +11,10 @@ sim-pacing: deps $(SIM)/sim_pacing ## Simulated days against the real throttle; 
 sim-return: deps $(SIM)/sim_return ## A day of PDB pushes: how much is returned, by ratio and workers
 	@SIM_FULL=1 $(SIM)/sim_return
 
+.PHONY: test-returns
+test-returns: all ## A PDB deal nobody wants: returned of what may be, by ratio and workers
+	@JOINTCAP_VARIANT=release python3 tests/system/returns.py $(RETURNS_ARGS)
+
 .PHONY: test-money
 test-money: deps ## Four workers, 50 budgets, a real Redis, everything killed once: never overspent
 	+@$(MAKE) --no-print-directory VARIANT=release build-all build/release/drive_money

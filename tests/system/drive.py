@@ -59,9 +59,12 @@ class Pool:
         return await self.send(f"GET {path} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
 
     async def post(self, path, body):
-        return await self.send((f"POST {path} HTTP/1.1\r\nHost: h\r\n"
-                                f"Content-Type: application/json\r\n"
-                                f"Content-Length: {len(body)}\r\n\r\n").encode() + body)
+        return await self.send(post_bytes(path, body))
+
+
+def post_bytes(path, body):
+    return (f"POST {path} HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n").encode() + body
 
 
 class DurableRedis(harness.Redis):

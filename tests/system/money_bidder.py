@@ -30,7 +30,7 @@ import tempfile
 import threading
 import time
 
-import drive
+import drive  # finds harness
 import harness
 
 CAMPAIGNS, LINES = 10, 4
