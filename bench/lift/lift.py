@@ -303,7 +303,8 @@ def print_why(main, sweep, options):
     print(f"""
 Which step and which assumption drives what:
 - Returns (a to a'): {say['ret_uv']} UV, {say['ret_cpuv']} CPUV. A return ratio of {options.rho} lets us choose among more visits
-  for the impressions bought; caps per medium hardly ever want to return, so (a') also buys more.
+  for the impressions bought. The more the media overlap, the less caps per medium want to return, and
+  what is not returned is bought.
 - The joint cap (a' to b): {say['joint_cpuv']} CPUV. {a['over']:.0f}% of the persons a brand reached in (a) saw it more than
   {CAP} times, {b['over']:.0f}% in (b): what cannot be returned any more must be shown (forced). It saves money;
   reach is bound by who visits, which no cap changes.
@@ -315,17 +316,20 @@ Which step and which assumption drives what:
   They move impressions to the audiences they are for, away from reach outside them; audiences of
   {100 * sum(options.target.values()):.0f}% of all persons bound it, and so does what the other side has to give.
 - Heavy visitors: with --sigma 0 all persons visit alike and every step gives less.
-The white paper does not say how many visits, which overlap and which ratio its cases had. By
-overlap of the media (half the persons, the rest as above), change against (a):""")
-    for overlap, rows in sweep:
+The white paper does not say how many visits, which overlap and which ratio its cases had. With other
+ones (half the persons, the rest as above), change against (a):""")
+    for label, rows in sweep:
         rows = {arm: row for arm, _, row in rows}
         base = rows["a"]
         for arm in ("a2", "d", "f"):
-            row = rows[arm]
-            print(f"    {'overlap ' + str(overlap) if arm == 'a2' else '':<14}"
-                  f"{'(' + LABEL.get(arm, arm) + ')':<6}UV {change(row['uv'], base['uv'])}   CPUV "
-                  f"{change(row['cpuv'], base['cpuv'])}   TA-UV {change(row['ta'], base['ta'])}   "
-                  f"over the cap {row['over']:.0f}% (a: {base['over']:.0f}%)")
+            if arm not in rows:
+                continue
+            row, label = rows[arm], label + " " * 14
+            print(f"    {label[:14]}{'(' + LABEL.get(arm, arm) + ')':<6}UV "
+                  f"{change(row['uv'], base['uv'])}   CPUV {change(row['cpuv'], base['cpuv'])}   "
+                  f"TA-UV {change(row['ta'], base['ta'])}   over the cap {row['over']:.0f}% "
+                  f"(a: {base['over']:.0f}%)")
+            label = ""
 
 
 # --- histograms ---------------------------------------------------------------------------------
@@ -388,13 +392,15 @@ def parse():
     parser.add_argument("--display", type=float, default=3)
     parser.add_argument("--rho", type=float, default=1.5)
     parser.add_argument("--sigma", type=float, default=0.8)
-    parser.add_argument("--seconds", type=float, default=30,
+    parser.add_argument("--seconds", type=float, default=25,
                         help="the least time a week takes: leases renew by the real clock")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--share", type=lambda text: shares(text, GROUP), default="0.5,0.3,0.2")
     parser.add_argument("--target", type=lambda text: shares(text, ALL),
                         default="0.25,0.2,0.15,0.2")
     parser.add_argument("--sweep", default="0.1,0.7", help="further overlaps, or empty")
+    parser.add_argument("--sweep-visits", default="4,18",
+                        help="further means of visits to the group's deals, or empty")
     parser.add_argument("--plot", type=pathlib.Path, help="folder for histograms")
     return parser.parse_args()
 
@@ -405,10 +411,15 @@ def run_arms(arms, options):
         if arm in arms:
             row = figures(run(arm, options))
             rows.append((arm, text, row))
-            print(f"  overlap {options.overlap} ({LABEL.get(arm, arm)}) {row['requests']} requests "
+            print(f"  overlap {options.overlap} visits {options.video} ({LABEL.get(arm, arm)}) {row['requests']} requests "
                   f"in {row['seconds']:.0f} s, {row['failures']} failures"
                   + (f", DMP {row['dmp']}" if row["dmp"] else ""), file=sys.stderr)
     return rows
+
+
+def smaller(options, **changes):
+    return argparse.Namespace(**{**vars(options), "persons": max(100, options.persons // 2),
+                                 "seconds": options.seconds / 2, **changes})
 
 
 def main():
@@ -422,12 +433,12 @@ def main():
     print_paper(rows)
     sweep = []
     for text in filter(None, options.sweep.split(",")):
-        smaller = argparse.Namespace(**vars(options))
-        smaller.overlap, smaller.persons = float(text), max(100, options.persons // 2)
-        smaller.seconds = options.seconds / 2
-        sweep.append((smaller.overlap, run_arms(("a", "a2", "d", "f"), smaller)))
-    sweep.append((options.overlap, rows))
-    print_why(rows, sorted(sweep, key=lambda item: item[0]), options)
+        sweep.append((f"overlap {text}",
+                      run_arms(("a", "a2", "d", "f"), smaller(options, overlap=float(text)))))
+    for text in filter(None, options.sweep_visits.split(",")):
+        sweep.append((f"visits {text}",
+                      run_arms(("a", "d", "f"), smaller(options, video=float(text)))))
+    print_why(rows, sweep, options)
     if options.plot:
         draw(rows, options.plot / "frequency.svg")
         print(f"\nhistograms: {options.plot / 'frequency.svg'}")
