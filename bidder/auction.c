@@ -1,11 +1,14 @@
 /* The walk of one bid request, from top to bottom. An auction owns its arena, its catalog
  * reference, its read, and until the answer is out its reservations and commitments.
  *
- *   auction_start > run > read_person > on_read > decide > conclude > finish
- *                    |                     '> ask_dmp > on_dmp_answer ^   ^
- *                    '> auction_select (auction_select.c)               '- start_reservation >
- * on_reserved
- */
+ *   auction_start > run > auction_select > read_person > on_read > decide > conclude > finish
+ *
+ *   on_read            asks a DMP when a swap hinges on it: ask_dmp > on_dmp_answer > decide
+ *   decide             reserves for capped lines: start_reservation > on_reserved > conclude
+ *   after each wait    catch_up: a catalog loaded meanwhile is selected by again
+ *
+ * auction_select is in auction_select.c, the answer in auction_answer.c, what is written down about
+ * it in auction_note.c. */
 #include "bidder/auction_internal.h"
 
 #include "bidder/base/bug.h"
@@ -26,8 +29,7 @@ static void finish_no_bid(struct auction *auction, enum no_bid_reason reason);
 static void finish_bids(struct auction *auction);
 static void finish_rejected(struct auction *auction, enum bidreq_reject reject);
 
-/* --- start ---------------------------------------------------------------------------------------
- */
+/* --- start ----------------------------------------------------------------------------------- */
 
 void auction_start(struct auction_desk *desk, const struct auction_call *call)
 {
@@ -122,8 +124,7 @@ static void run(struct auction *auction)
     }
 }
 
-/* --- read the person -----------------------------------------------------------------------------
- */
+/* --- read the person ------------------------------------------------------------------------- */
 
 /* A view of somebody about whom nothing could be read. */
 static void decide_blind(struct auction *auction, enum freq_outcome outcome)
@@ -164,8 +165,7 @@ static void read_person(struct auction *auction)
     }
 }
 
-/* --- ask a DMP -----------------------------------------------------------------------------------
- */
+/* --- ask a DMP ------------------------------------------------------------------------------- */
 
 /* A question on its way. Arena. */
 struct dmp_question {
@@ -229,8 +229,7 @@ static bool ask_dmp(struct auction *auction)
     return false;
 }
 
-/* --- decide --------------------------------------------------------------------------------------
- */
+/* --- decide ---------------------------------------------------------------------------------- */
 
 /* The owner of one reservation callback: which impression of which auction. Arena. */
 struct reservation {
@@ -346,8 +345,7 @@ static void decide(struct auction *auction)
     }
 }
 
-/* --- reserve -------------------------------------------------------------------------------------
- */
+/* --- reserve --------------------------------------------------------------------------------- */
 
 static void on_reserved(void *owner, enum freq_reserve_result result,
                         const struct freq_verdict *verdict)
@@ -395,8 +393,7 @@ static bool start_reservation(struct auction *auction, uint32_t index)
                         on_reserved, reservation) == STATUS_OK;
 }
 
-/* --- the end -------------------------------------------------------------------------------------
- */
+/* --- the end --------------------------------------------------------------------------------- */
 
 static void conclude(struct auction *auction)
 {

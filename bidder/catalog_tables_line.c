@@ -191,7 +191,8 @@ static const struct field line_fields[] = {
     {"reserve", FIELD_BOOL, AT(catalog_line, reserve), .standard = true,
      .text = "rtb: take the person's count before the bid, so that bursts cannot pass a cap"},
     {"no_id", FIELD_CHOICE, AT(catalog_line, no_id), .choices = no_id_choices,
-     .text = "requests without the id (or household) that a cap counts: do not bid, or bid uncapped"},
+     .text =
+         "requests without the id (or household) that a cap counts: do not bid, or bid uncapped"},
     {"on_store_error", FIELD_CHOICE, AT(catalog_line, on_store_error),
      .choices = store_error_choices, .text = "when counts cannot be read: no bid, or bid uncapped"},
     CAPS_FIELD("caps that count every exposure of the line item"),

@@ -134,7 +134,7 @@ static bool matches(const struct expression *expr, const struct freq_view *view)
             break;
         }
     }
-    return values[expr->count - 1];
+    return expr->count && values[expr->count - 1];
 }
 
 struct counting {

@@ -3,10 +3,10 @@
  * The schemas fix the order of elements, and 4.x changed it: types derived there put what they add
  * behind what they inherit (VAST 4.2 XSD, AdDefinitionBase_type and Linear_Base_type).
  *
- *            InLine                                     Linear
- *   2, 3     AdSystem AdTitle Error Impression          Duration TrackingEvents VideoClicks
- * MediaFiles 4.x      AdSystem Error Impression AdServingId      TrackingEvents Duration MediaFiles
- * VideoClicks AdTitle Creatives */
+ *   InLine   2, 3   AdSystem AdTitle Error Impression Creatives
+ *            4.x    AdSystem Error Impression AdServingId AdTitle Advertiser Creatives
+ *   Linear   2, 3   Duration TrackingEvents VideoClicks MediaFiles
+ *            4.x    TrackingEvents Duration MediaFiles VideoClicks */
 #include "bidder/markup_internal.h"
 
 #include "bidder/base/bug.h"

@@ -1,12 +1,11 @@
 /* What a notice does, once. One desk per worker.
  *
- *   landing worker                     the worker that made the bid       once per auction,
- * impression verify -> answer                   (or whoever adopts its notices)    and event, over
- * all workers
- *     |-- confirm the cap at once        |
- *     '-- bill, loss: route -- inbox --> '-- claim: SET n:... NX -- first --> settle | book |
- * release
- *                                                             '-- not first --> counted duplicate
+ *   landing worker                     the worker that made the bid (or whoever adopts its notices)
+ *     verify -> answer
+ *     |-- impression: confirm the cap at once
+ *     '-- bill, loss: route -- inbox --> claim: SET n:... NX, once per auction, impression and event
+ *                                          |-- first --> settle | book | release
+ *                                          '-- not first --> counted as duplicate
  *
  *   win          recorded; never spend
  *   bill         money, and the cap is confirmed
@@ -15,8 +14,8 @@
  *   click        302 to the landing page of the token's creative, nowhere else
  *
  * Redis (7.0 or newer: SET with NX and GET):
- *         n:{<auction>.<imp>}b  who books the money: id of the first billing notice
- *         n:{<auction>.<imp>}   bitmap of the events that came (enum notice_event; bit 15: billed)
+ *         n:{<auction>.<imp>}b        who books the money: id of the first billing notice
+ *         n:{<auction>.<imp>}         bitmap of the events that came (enum notice_event; bit 15: billed)
  *         inbox:<owner>               list of notices for a worker ("<event>/<token>?<query>")
  *         desks                       sorted set: owner -> second of its last sign of life
  *

@@ -7,8 +7,7 @@
  *   {r20261122}c:<row>         hash: column name -> count
  *   {r20261122}p:<row>         HyperLogLog of the persons that saw it
  *   {r20261122}t:<row>         the same, of those in the brand's target audience
- *   {r20261122}names           hash: "l<ref>" -> "line|campaign|brand", "e<ref>", "d<ref>",
- * "b<ref>"
+ *   {r20261122}names           hash: "l<ref>" -> "line|campaign|brand", "e<ref>", "d<ref>", "b<ref>"
  *
  * A HyperLogLog keeps registers, not members: no person can be read out of it. Rows add up to any
  * view (campaign, brand, medium, deal, day); HyperLogLogs unite to its reach. Days are those of the

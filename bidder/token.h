@@ -1,15 +1,16 @@
 /* The signed token in every notice url: all that is needed to act on the notice later, on any
  * machine, after any restart.
  *
- *   version 1 | first 16 | rest ~40-190 | tag 16          base64url: ~125 characters, one-key
- * ticket |          '-- the other fields, AES-128-CTR, counter starts at `first`
+ *   version 1 | first 16 | rest ~40-190 | tag 16
+ *               |          '-- the other fields, AES-128-CTR, counter starts at `first`
  *               '-- auction, impression, flight, flags: unique per bid, one AES-128 block
  *
- * The person's key does not show in urls, nor how many auctions we had. Equal first blocks (and so
- * an equal key stream) would need two bids for one impression of one auction.
- *   HMAC-SHA-256(version | first | rest) = 32 bytes: the first half signs exchange notices (nurl,
- *   burl, lurl), the second half client notices (impression, quartiles, click): who sees the markup
- *   cannot forge a loss or a win. */
+ * In base64url: about 125 characters with a ticket of one key. The person's key does not show in
+ * urls, nor how many auctions we had. Equal first blocks (and so an equal key stream) would need
+ * two bids for one impression of one auction.
+ * HMAC-SHA-256(version | first | rest) = 32 bytes: the
+ * first half signs exchange notices (nurl, burl, lurl), the second half client notices (impression,
+ * quartiles, click): who sees the markup cannot forge a loss or a win. */
 #pragma once
 
 #include "bidder/base/crypto.h"

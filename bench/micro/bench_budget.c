@@ -65,7 +65,7 @@ static void bench_ledger(const struct budget_plan *plans, uint32_t lines, uint32
         lease(core, redis, at * 100000);
     }
     struct prng prng = {.state = 1};
-    double ns[ROUNDS];
+    double ns[ROUNDS] = {0};
     uint64_t refused = 0;
     for (int round = -1; round < ROUNDS; round++) { /* the first warms up */
         int64_t began = clock_mono_ns();
@@ -97,7 +97,7 @@ static void bench_throttle(const struct pacer_plan *plans, uint32_t lines, uint3
     BUG_ON(!pacer);
     BUG_ON(pacer_configure(pacer, plans, lines + campaigns, &utc) != STATUS_OK);
     struct prng prng = {.state = 1};
-    double ns[ROUNDS];
+    double ns[ROUNDS] = {0};
     uint64_t in = 0;
     for (int round = -1; round < ROUNDS; round++) {
         int64_t began = clock_mono_ns();

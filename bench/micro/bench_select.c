@@ -205,7 +205,7 @@ static int compare_doubles(const void *left, const void *right)
 /* Median over rounds of the mean of a few thousand calls, in nanoseconds. */
 static double median_ns(struct arena *arena, uint32_t *lines, bool offers_too, int rounds)
 {
-    double samples[101];
+    double samples[101] = {0};
     for (int round = 0; round < rounds; round++) {
         int calls = 2000;
         int64_t started_us = clock_mono_us();

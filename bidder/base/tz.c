@@ -139,8 +139,7 @@ static void take_block(struct cursor *in, const struct tzif_header *header, unsi
     }
 }
 
-/* --- the rule behind the transitions: "CET-1CEST,M3.5.0,M10.5.0/3" -----------------------------
- */
+/* --- the rule behind the transitions: "CET-1CEST,M3.5.0,M10.5.0/3" --------------------------- */
 
 struct rule_day {
     char kind; /* 'M' month.week.day, 'J' day 1-365 without leap days, 'N' day 0-365 */

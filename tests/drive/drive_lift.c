@@ -594,7 +594,7 @@ static bool parse_list(const char *text, double *items, int count)
         }
         text = end + 1;
     }
-    return *end == '\0';
+    return end && *end == '\0';
 }
 
 static bool parse_option(const char *name, const char *value)

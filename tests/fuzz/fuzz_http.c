@@ -45,8 +45,9 @@ static struct outcome play(const uint8_t *input, size_t size, size_t step)
     http_reader_init(&reader, &limits);
     while (outcome.last != HTTP_BAD && fed < size) {
         size_t piece = size - fed < step ? size - fed : step;
-        data = realloc(data, len + piece);
-        BUG_ON(!data);
+        char *grown = realloc(data, len + piece);
+        BUG_ON(!grown);
+        data = grown;
         memcpy(data + len, input + fed, piece);
         len += piece;
         fed += piece;

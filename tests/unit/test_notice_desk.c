@@ -9,8 +9,7 @@
 #define BID    30000000 /* CPM 30 */
 #define COST   30000
 
-/* --- what the desk talks to --------------------------------------------------------------------
- */
+/* --- what the desk talks to ------------------------------------------------------------------ */
 
 struct budget_ledger {
     int settled, released, booked;
@@ -82,8 +81,7 @@ uint32_t cap_ref32(struct str id)
     return (uint32_t)hash_str(id) | 1;
 }
 
-/* --- a small world: two workers, one catalog ---------------------------------------------------
- */
+/* --- a small world: two workers, one catalog ------------------------------------------------- */
 
 static uint32_t line_budgets[] = {1};
 static struct catalog_budget budgets[] = {{.ref = 0xb0}, {.ref = 0xb1}};
@@ -249,8 +247,7 @@ static int64_t column(const char *name)
     return fake_redis_number(key, name);
 }
 
-/* --- tests -------------------------------------------------------------------------------------
- */
+/* --- tests ----------------------------------------------------------------------------------- */
 
 TEST(a_bill_is_settled_once)
 {
