@@ -34,6 +34,16 @@ void catalog_release(struct catalog **catalog)
     }
 }
 
+uint32_t catalog_deal_payer(const struct catalog *catalog, const struct catalog_deal *deal)
+{
+    for (uint32_t i = 0; i < deal->lines.count; i++) {
+        if (catalog->lines[deal->lines.items[i]].brand == deal->owner) {
+            return deal->lines.items[i];
+        }
+    }
+    return CATALOG_NONE;
+}
+
 uint32_t catalog_find_deal(const struct catalog *catalog, uint32_t exchange, struct str wire_id)
 {
     uint32_t deal = str_table_get(&catalog->deal_by_id, wire_id);

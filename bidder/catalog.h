@@ -299,6 +299,8 @@ struct catalog *catalog_retain(struct catalog *catalog);
 void catalog_release(struct catalog **catalog);
 
 /* The deal a wire id means on an exchange, or CATALOG_NONE. */
+/* The owner's line on a deal, whose budgets pay for what the owner lends; CATALOG_NONE. */
+uint32_t catalog_deal_payer(const struct catalog *catalog, const struct catalog_deal *deal);
 uint32_t catalog_find_deal(const struct catalog *catalog, uint32_t exchange, struct str wire_id);
 /* micros of currency code -> micros of the catalog's; false when the catalog has no rate. Rounds up
  * (floors must not be undercut). */

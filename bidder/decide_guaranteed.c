@@ -64,17 +64,6 @@ bool decide_guaranteed(const struct decide_context *context, struct decision *de
 
 /* --- swaps ---------------------------------------------------------------------------------- */
 
-/* The owner's line on the deal: its budgets pay for what the owner lends. */
-static uint32_t owner_line(const struct catalog *catalog, const struct catalog_deal *deal)
-{
-    for (uint32_t i = 0; i < deal->lines.count; i++) {
-        if (catalog->lines[deal->lines.items[i]].brand == deal->owner) {
-            return deal->lines.items[i];
-        }
-    }
-    return CATALOG_NONE;
-}
-
 static bool line_is_on(const struct decide_context *context, const struct catalog_line *line)
 {
     return line->enabled && context->now_s >= line->start_s && context->now_s < line->end_s &&
@@ -111,7 +100,7 @@ bool decide_swap(const struct decide_context *context, struct decision *decision
     const struct catalog *catalog = context->catalog;
     const struct catalog_deal *deal = &catalog->deals[push->deal];
     struct swap_partner partners[SWAP_MAX_PARTNERS];
-    uint32_t payer = context->swaps ? owner_line(catalog, deal) : CATALOG_NONE;
+    uint32_t payer = context->swaps ? catalog_deal_payer(catalog, deal) : CATALOG_NONE;
     if (payer == CATALOG_NONE) {
         return false;
     }

@@ -233,15 +233,39 @@ static uint32_t booked_date(const struct notice_op *op, enum notice_outcome outc
                                                 : budget_flight_date(ledger, op->token.flight));
 }
 
+/* Whose budgets pay: the shown line's; what was lent is paid by its deal's owner. */
+static const struct catalog_line *payer_of(struct notice_desk *desk,
+                                           const struct notice_token *token)
+{
+    if (!(token->flags & TOKEN_SWAPPED)) {
+        return notice_line(desk, token->line_ref);
+    }
+    const struct catalog *catalog = notice_catalog(desk);
+    for (uint32_t i = 0; i < catalog->deal_count; i++) {
+        if (catalog->deals[i].ref == token->deal_ref) {
+            uint32_t payer = catalog_deal_payer(catalog, &catalog->deals[i]);
+            return payer == CATALOG_NONE ? NULL : &catalog->lines[payer];
+        }
+    }
+    return NULL;
+}
+
+/* What was booked, where: a commitment's own budgets, even when the catalog names others now. */
 static void record_settled(const struct notice_op *op, const struct catalog_line *line,
                            enum notice_outcome outcome)
 {
+    _Static_assert(BUDGET_MAX_PER_BID <= EVENT_MAX_BUDGETS, "all are kept");
     struct notice_desk *desk = op->desk;
     struct event_record event;
     notice_event_fill(op, EVENT_SETTLE, &event);
     event.billable = true;
     event.owner = desk->options.owner;
     event.date = booked_date(op, outcome);
+    if (outcome != NOTICE_ADOPTED) {
+        event.budget_count = budget_flight_refs(desk->deps.ledger, op->token.flight, event.budgets,
+                                                &event.impressions);
+        line = NULL;
+    }
     for (uint32_t i = 0; line && i < line->budgets.count && i < EVENT_MAX_BUDGETS; i++) {
         const struct catalog_budget *budget =
             &notice_catalog(desk)->budgets[line->budgets.items[i]];
@@ -284,7 +308,7 @@ static enum notice_outcome settle(const struct notice_op *op, const struct catal
 static void apply_bill(struct notice_op *op)
 {
     struct notice_desk *desk = op->desk;
-    const struct catalog_line *line = notice_line(desk, op->token.line_ref);
+    const struct catalog_line *line = payer_of(desk, &op->token);
     enum notice_outcome outcome = settle(op, line);
     if (outcome != NOTICE_DUPLICATE) {
         struct report_row row = notice_row(&op->token);

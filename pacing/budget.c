@@ -179,6 +179,12 @@ int32_t budget_flight_date(const struct budget_ledger *ledger, uint32_t flight)
     return budget_core_flight_date(ledger->core, flight);
 }
 
+uint32_t budget_flight_refs(const struct budget_ledger *ledger, uint32_t flight, uint32_t *refs,
+                            uint32_t *impressions)
+{
+    return budget_core_flight_refs(ledger->core, flight, refs, impressions);
+}
+
 bool budget_view(const struct budget_ledger *ledger, uint32_t budget, bool daily,
                  struct budget_view *view)
 {

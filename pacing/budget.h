@@ -132,5 +132,12 @@ int32_t budget_ledger_date(const struct budget_ledger *ledger);
  * flight is not known any more. For event records. */
 int32_t budget_flight_date(const struct budget_ledger *ledger, uint32_t flight);
 
+/* The budgets a commitment of this ledger is (or was) on, whatever the catalog says now: how many
+ * refs (at most BUDGET_MAX_PER_BID); bit i of *impressions: refs[i] counts impressions. 0: on none,
+ * or the flight is not known any more. */
+#define BUDGET_MAX_PER_BID 8
+uint32_t budget_flight_refs(const struct budget_ledger *ledger, uint32_t flight, uint32_t *refs,
+                            uint32_t *impressions);
+
 /* Timers: frees overdue commitments, syncs leases. Call about every sync_interval_us. */
 void budget_tick(struct budget_ledger *ledger, int64_t now_us, int64_t now_s);

@@ -268,6 +268,26 @@ int32_t budget_core_flight_date(const struct budget_core *core, uint32_t id)
     return 0;
 }
 
+uint32_t budget_core_flight_refs(const struct budget_core *core, uint32_t id, uint32_t *refs,
+                                 uint32_t *impressions)
+{
+    const struct budget_flight *flight = &core->flights[id & core->flight_mask];
+    uint32_t count = 0;
+    *impressions = 0;
+    for (uint32_t i = 0; id && flight->id == id && i < flight->count; i++) {
+        const struct budget_account *account = &core->accounts[flight->accounts[i]];
+        uint32_t at = 0;
+        while (at < count && refs[at] != account->key.ref) { /* a total and a day are one budget */
+            at++;
+        }
+        if (account->generation == flight->generations[i] && at == count) {
+            refs[count++] = account->key.ref;
+            *impressions |= (uint32_t)account->impressions << at;
+        }
+    }
+    return count;
+}
+
 /* --- time ------------------------------------------------------------------------------------ */
 
 static void expire_flights(struct budget_core *core, int64_t now_us)

@@ -26,8 +26,8 @@
 #include "pacing/budget.h"
 #include "pacing/budget_step.h"
 
-#define BUDGET_CORE_MAX_PER_BID 8 /* accounts one bid commits to */
-#define BUDGET_CORE_YOUNG       8 /* grants that ripen at the same time */
+#define BUDGET_CORE_MAX_PER_BID BUDGET_MAX_PER_BID /* accounts one bid commits to */
+#define BUDGET_CORE_YOUNG       8                  /* grants that ripen at the same time */
 #define BUDGET_CORE_NONE        UINT32_MAX
 
 struct budget_core_options {
@@ -118,4 +118,6 @@ const struct budget_stats *budget_core_stats(const struct budget_core *core);
 /* For checks: account i of the core, or NULL behind the last. Unused slots have owner cap 0. */
 const struct budget_account *budget_core_account(const struct budget_core *core, uint32_t account);
 int32_t budget_core_flight_date(const struct budget_core *core, uint32_t id);
+uint32_t budget_core_flight_refs(const struct budget_core *core, uint32_t id, uint32_t *refs,
+                                 uint32_t *impressions);
 int32_t budget_core_date(const struct budget_core *core);

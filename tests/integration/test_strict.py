@@ -1,8 +1,9 @@
 """Corners of the caps and of the accounting, through the real bidder and a real Redis."""
+import itertools
 import json
 import os
+import signal
 import subprocess
-import threading
 import time
 import unittest
 
@@ -118,6 +119,89 @@ class Gone(Strict):
         self.assertIn(self.notify(jointcap, bid["burl"]), (200, 204))
         harness.wait_until(lambda: jointcap.delta(before, CONFIRM % "confirm_stored") == 1, "it")
         self.assertEqual(len(self.records()), 1)
+
+
+class Booked(test_brands.BrandCase):
+    """Every impression is booked where its bid committed, and the event log says so."""
+
+    def reconciled(self, jointcap):
+        jointcap.stop()
+        said = self.ctl("reconcile", "--all", f"{self.folder}/events")
+        self.assertRegex(said, r"(?m)^[1-9][0-9]* accounts, 0 differ")
+        return [int(self.redis().command("HGET", key, "S") or 0)
+                for key in self.redis().command("KEYS", "b:{*}:t")]
+
+    def settled(self, jointcap, before, count):
+        def done():
+            grown = jointcap.deltas(before)
+            return sum(grown.get('jointcap_notice_outcomes_total{outcome="%s"}' % name, 0)
+                       for name in ("settled", "adopted", "late")) == count
+        harness.wait_until(done, f"{count} settlements")
+
+    def swapped(self, count):
+        """Bids on a's deal that show b, and their bidder."""
+        catalog = test_brands.swapping()
+        catalog["campaigns"][1]["budget"]["total"] = 500000
+        jointcap = self.start(catalog, workers=1, event_log=f"{self.folder}/events")
+        self.load_segments({f"s{i}": ["seg-b"] for i in range(count + 200)})
+        client = test_brands.Client(jointcap)
+        bids, person = [], itertools.count()
+
+        def lent():
+            bid = client.bid(test_brands.video_request(f"s{next(person)}", "D-a"))
+            if bid and bid["crid"] == "b-v":
+                bids.append(bid)
+            return len(bids) == count
+        harness.wait_until(lent, "swapped bids")
+        return jointcap, client, bids
+
+    def test_the_owner_pays_for_what_it_lends(self):
+        jointcap, client, bids = self.swapped(3)
+        before = jointcap.metrics()
+        for bid in bids:
+            client.notify(test_brands.impression_url(bid))
+        self.settled(jointcap, before, 3)
+        client.close()
+        self.assertEqual(sorted(self.reconciled(jointcap)), [0, 75000])
+
+    def test_the_owner_pays_also_when_the_worker_is_gone(self):
+        jointcap, client, bids = self.swapped(3)
+        before = jointcap.metrics()
+        old = jointcap.worker_pids()
+        os.kill(old[0], signal.SIGKILL)
+        client.close()
+        harness.wait_until(lambda: jointcap.worker_pids() not in ([], old), "the next worker")
+        for bid in bids:
+            client.notify(test_brands.impression_url(bid))
+        self.settled(jointcap, before, 3)
+        client.close()
+        harness.wait_until(lambda: jointcap.readyz()[0] == 200, "readiness")
+        self.assertEqual(sorted(self.reconciled(jointcap)), [0, 75000])
+
+    def test_a_campaign_renamed_while_bids_are_out(self):
+        catalog = catalogs.catalog()
+        jointcap = self.start(catalog, workers=1, event_log=f"{self.folder}/events")
+        client = test_brands.Client(jointcap)
+        bids = []
+
+        def bid():
+            got = client.bid(catalogs.request(f"r{len(bids)}"))
+            if got:
+                bids.append(got)
+            return len(bids) == 4
+        harness.wait_until(bid, "bids")
+        catalog["campaigns"][0]["id"] = "red-renamed"
+        catalog["campaigns"][1]["line_items"].append(
+            catalog["campaigns"][0]["line_items"].pop())  # and the line is another's now
+        catalog["campaigns"][1]["line_items"][-1]["creatives"] = ["green-native"]
+        self.assertEqual(jointcap.load_catalog(catalog)[0], 200)
+        before = jointcap.metrics()
+        for one in bids:
+            client.notify(one["burl"])
+        self.settled(jointcap, before, 4)
+        client.close()
+        spent = sorted(self.reconciled(jointcap))
+        self.assertEqual(spent[-1], 4 * 1000)
 
 
 if __name__ == "__main__":

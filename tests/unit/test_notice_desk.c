@@ -63,6 +63,15 @@ int32_t budget_flight_date(const struct budget_ledger *ledger, uint32_t flight)
     return flight ? 20261118 : 0;
 }
 
+uint32_t budget_flight_refs(const struct budget_ledger *ledger, uint32_t flight, uint32_t *refs,
+                            uint32_t *impressions)
+{
+    (void)ledger;
+    refs[0] = 0xb1;
+    *impressions = 0;
+    return flight != 0;
+}
+
 void freq_confirm(struct freq_store *store, const struct freq_ticket *ticket, int64_t ttl_s)
 {
     CHECK(ticket->key_count > 0);
