@@ -15,6 +15,10 @@ sim-return: deps $(SIM)/sim_return ## A day of PDB pushes: how much is returned,
 test-returns: all ## A PDB deal nobody wants: returned of what may be, by ratio and workers
 	@JOINTCAP_VARIANT=release python3 tests/system/returns.py $(RETURNS_ARGS)
 
+.PHONY: test-redis-stop
+test-redis-stop: all ## Redis stands still for 5 s at 2,000 requests/s: none unanswered, late or over
+	@JOINTCAP_VARIANT=release python3 tests/system/redis_stop.py $(REDIS_STOP_ARGS)
+
 .PHONY: test-money
 test-money: deps ## Four workers, 50 budgets, a real Redis, everything killed once: never overspent
 	+@$(MAKE) --no-print-directory VARIANT=release build-all build/release/drive_money

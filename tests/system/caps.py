@@ -56,30 +56,6 @@ def make_catalog(cap):
     return value
 
 
-class Connection:
-    """One keep-alive connection; reopened when it is lost."""
-
-    def __init__(self, host, port):
-        self.host, self.port = host, port
-        self.reader = self.writer = None
-
-    async def exchange(self, data):
-        """(status, body) or None when the connection broke under the request."""
-        try:
-            if not self.writer:
-                self.reader, self.writer = await asyncio.open_connection(self.host, self.port)
-            self.writer.write(data)
-            head = await self.reader.readuntil(b"\r\n\r\n")
-            length = re.search(rb"(?i)content-length: *(\d+)", head)
-            body = await self.reader.readexactly(int(length[1])) if length else b""
-            return int(head[9:12]), body
-        except (OSError, asyncio.IncompleteReadError):
-            if self.writer:
-                self.writer.close()
-            self.reader = self.writer = None
-            return None
-
-
 class Run:
     def __init__(self, args, jointcap, redis):
         self.args = args
@@ -95,7 +71,7 @@ class Run:
         self.later = []                      # notices under way
         self.free = asyncio.LifoQueue()
         for _ in range(args.connections):
-            self.free.put_nowait(Connection(jointcap.host, jointcap.port))
+            self.free.put_nowait(drive.Connection(jointcap.host, jointcap.port))
         weights = [1 / (k + 1) ** args.zipf for k in range(args.persons)]
         self.cumulative, total = [], 0.0
         for weight in weights:
