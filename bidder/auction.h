@@ -72,14 +72,11 @@ struct auction_desk *auction_desk_create(const struct auction_options *options,
 void auction_desk_destroy(struct auction_desk **desk);
 /* New auctions use it from now on; running ones keep theirs. Takes a reference of its own. */
 void auction_desk_set_catalog(struct auction_desk *desk, struct catalog *catalog);
-const struct catalog *auction_desk_catalog(const struct auction_desk *desk);
 /* For lines with a goal; borrowed until another is set. NULL: they bid their bid_cpm. */
 struct predict_model;
 void auction_desk_set_model(struct auction_desk *desk, const struct predict_model *model);
 /* A bid of the line won its auction, or was outbid: lines with shading learn from it. */
 void auction_desk_learn_price(struct auction_desk *desk, uint32_t line_ref, bool won);
-/* How many auctions are running: a drain waits for 0. */
-uint32_t auction_desk_running(const struct auction_desk *desk);
 const struct token_keys *auction_desk_token_keys(const struct auction_desk *desk);
 
 /* One bid request. exchange: index in the current catalog. */

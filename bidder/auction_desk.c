@@ -84,11 +84,6 @@ void auction_desk_set_catalog(struct auction_desk *desk, struct catalog *catalog
     }
 }
 
-const struct catalog *auction_desk_catalog(const struct auction_desk *desk)
-{
-    return desk->catalog;
-}
-
 void auction_desk_set_model(struct auction_desk *desk, const struct predict_model *model)
 {
     desk->model = model;
@@ -105,11 +100,6 @@ void auction_desk_learn_price(struct auction_desk *desk, uint32_t line_ref, bool
             return;
         }
     }
-}
-
-uint32_t auction_desk_running(const struct auction_desk *desk)
-{
-    return desk->running;
 }
 
 const struct token_keys *auction_desk_token_keys(const struct auction_desk *desk)

@@ -394,8 +394,3 @@ bool bidding_redis_is_up(const struct bidding *bidding)
 {
     return redis_is_up(bidding->redis);
 }
-
-uint32_t bidding_running(const struct bidding *bidding)
-{
-    return auction_desk_running(bidding->auctions);
-}

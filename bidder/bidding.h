@@ -39,5 +39,3 @@ void bidding_tick(struct bidding *bidding);
 /* The worker's connection, for what admin calls ask or write. */
 struct redis *bidding_redis(struct bidding *bidding);
 bool bidding_redis_is_up(const struct bidding *bidding);
-/* Requests whose answer is outstanding: a drain waits for 0. */
-uint32_t bidding_running(const struct bidding *bidding);

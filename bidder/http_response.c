@@ -46,18 +46,6 @@ static struct str head_of(int status)
     return STR_NONE;
 }
 
-struct str http_status_text(int status)
-{
-    switch (status) {
-#define STATUS_CASE(code, text)                                                                    \
-    case code:                                                                                     \
-        return STR(text);
-        STATUS_LINES(STATUS_CASE)
-#undef STATUS_CASE
-    }
-    return STR("Status");
-}
-
 static const short status_codes[] = {
 #define STATUS_CODE(code, text) code,
     STATUS_LINES(STATUS_CODE)

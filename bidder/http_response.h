@@ -19,9 +19,6 @@ enum http_connection { HTTP_CONNECTION_DEFAULT, HTTP_CONNECTION_CLOSE, HTTP_CONN
  * length. connection: what to say about it (HTTP/1.0 clients have to be told to keep it). */
 void http_response_write(struct buf *out, const struct http_response *response, bool head_only,
                          enum http_connection connection);
-/* "Not Found" for 404; "Status" for one we never send. Static. */
-struct str http_status_text(int status);
-
 /* For counting by status: a number below HTTP_STATUS_COUNT, and its code as text. */
 #define HTTP_STATUS_COUNT 28
 unsigned http_status_index(int status);

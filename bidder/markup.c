@@ -66,12 +66,6 @@ void markup_put_xml_escaped(struct buf *out, struct str text)
     buf_put(out, text.ptr + from, text.len - from);
 }
 
-/* The entities are the same; NUL and other controls have no place in HTML either. */
-void markup_put_html_escaped(struct buf *out, struct str text)
-{
-    markup_put_xml_escaped(out, text);
-}
-
 void markup_put_url(struct buf *out, struct str url)
 {
     static const char hex[] = "0123456789ABCDEF";

@@ -45,5 +45,4 @@ void markup_put_nurl(const struct markup_urls *urls, struct buf *out);
 void markup_put_burl(const struct markup_urls *urls, struct buf *out);
 void markup_put_lurl(const struct markup_urls *urls, struct buf *out);
 
-void markup_put_xml_escaped(struct buf *out, struct str text);  /* text and attributes */
-void markup_put_html_escaped(struct buf *out, struct str text); /* attributes */
+void markup_put_xml_escaped(struct buf *out, struct str text); /* text and attributes */

@@ -76,16 +76,6 @@ const char *report_column_name(unsigned column)
     return column < REPORT_COLUMN_COUNT ? names[column] : "?";
 }
 
-const char *report_column_text(unsigned column)
-{
-    static const char *const texts[] = {
-#define X(name, field, text) text,
-        REPORT_COLUMNS(X)
-#undef X
-    };
-    return column < REPORT_COLUMN_COUNT ? texts[column] : "?";
-}
-
 void report_put_key(struct buf *out, int32_t day, struct str part)
 {
     buf_printf(out, "{r%" PRId32 "}", day);

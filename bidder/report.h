@@ -56,7 +56,6 @@ enum report_column {
         REPORT_COLUMN_COUNT
 };
 const char *report_column_name(unsigned column);
-const char *report_column_text(unsigned column);
 #define REPORT_SEEN_STEPS (REPORT_SEEN_9 - REPORT_SEEN_0 + 1)
 
 /* Refs as in tokens; 0 = none (a push that no line took has no line and no brand). */

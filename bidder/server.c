@@ -377,11 +377,6 @@ void server_drain(struct server *server, int64_t grace_us, void (*drained)(void 
     check_drained(server);
 }
 
-bool server_is_draining(const struct server *server)
-{
-    return server->draining;
-}
-
 uint32_t server_open_connections(const struct server *server)
 {
     return server->open;

@@ -59,7 +59,6 @@ enum status server_listen(struct server *server, int fd) MUST_USE;
  * connection has gone; at once when there is none. It must not destroy the server. */
 void server_drain(struct server *server, int64_t grace_us, void (*drained)(void *context),
                   void *context);
-bool server_is_draining(const struct server *server);
 uint32_t server_open_connections(const struct server *server);
 
 /* Answers a request. The response's views are copied. False: the ticket is void. */

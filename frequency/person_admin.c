@@ -437,16 +437,6 @@ enum status person_admin_mute(struct redis_sync *sync, const struct person_key *
     return set_field(sync, key, ref_field('x', ref, field), muted ? STR("1") : STR_NONE, error);
 }
 
-enum status person_admin_segment(struct redis_sync *sync, const struct person_key *key,
-                                 uint32_t ref, int64_t until_s, struct buf *error)
-{
-    char field[5], value[5];
-    uint32_t hour = until_s > 0 ? (uint32_t)(until_s / 3600 + 1) : 0;
-    struct str hours = ref_field(0, hour, value);
-    hours = view(hours.ptr + 1, 4);
-    return set_field(sync, key, ref_field('s', ref, field), hour ? hours : STR_NONE, error);
-}
-
 /* --- describe ------------------------------------------------------------------------------- */
 
 static void put_time(struct buf *out, const struct tz *tz, int64_t time_s)

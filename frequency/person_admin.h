@@ -45,10 +45,6 @@ enum status person_admin_max_contacts(struct redis_sync *sync, const struct pers
 enum status person_admin_mute(struct redis_sync *sync, const struct person_key *key, uint32_t ref,
                               bool muted, struct buf *error) MUST_USE;
 
-/* ref: cap_ref32 of a segment id; kept until the full hour after until_s (UTC), 0 removes it. */
-enum status person_admin_segment(struct redis_sync *sync, const struct person_key *key,
-                                 uint32_t ref, int64_t until_s, struct buf *error) MUST_USE;
-
 /* Names for refs, from a catalog: writes into out, or returns false. kind: "line", "brand",
  * "creative", "segment", "muted". */
 struct person_admin_names {

@@ -58,7 +58,6 @@ enum budget_answer {
     BUDGET_BUSY,     /* the flight table is full, or records cannot be written */
     BUDGET_ANSWER_COUNT
 };
-const char *budget_answer_name(enum budget_answer answer);
 
 /* Commits amount_micros (money of one impression, catalog currency) to every budget listed, or to
  * none. *flight names the commitment (never 0). ~50 ns. */

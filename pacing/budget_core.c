@@ -8,12 +8,6 @@
 #include "bidder/base/prng.h"
 #include "pacing/budget_internal.h"
 
-const char *budget_answer_name(enum budget_answer answer)
-{
-    static const char *const names[BUDGET_ANSWER_COUNT] = {"ok", "spent", "no_lease", "busy"};
-    return (unsigned)answer < BUDGET_ANSWER_COUNT ? names[answer] : "?";
-}
-
 struct budget_core *budget_core_create(const struct budget_core_options *options)
 {
     BUG_ON(!options->owner || options->max_flights > 1u << 28 || options->win_timeout_us <= 0);

@@ -15,12 +15,6 @@
 
 __extension__ typedef __int128 wide;
 
-const char *plan_mode_name(enum plan_mode mode)
-{
-    static const char *const names[PLAN_MODE_COUNT] = {"even", "ahead", "asap", "hourly"};
-    return (unsigned)mode < PLAN_MODE_COUNT ? names[mode] : "?";
-}
-
 void plan_curve_learn(struct plan_curve *curve, int hour_of_week, uint32_t requests)
 {
     BUG_ON(hour_of_week < 0 || hour_of_week >= PLAN_HOURS_OF_WEEK);

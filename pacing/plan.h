@@ -17,7 +17,6 @@
 #define PLAN_MAX_SEGMENTS  112 /* 25 hours of quarters, and cuts at the flight's and goal's ends */
 
 enum plan_mode { PLAN_EVEN, PLAN_AHEAD, PLAN_ASAP, PLAN_HOURLY, PLAN_MODE_COUNT };
-const char *plan_mode_name(enum plan_mode mode);
 
 /* Expected eligible requests per hour of the local week (0 = Monday 00h). Zero = not seen yet: such
  * an hour borrows the same hour of other days, then the mean of all; flat at first. */

@@ -124,7 +124,6 @@ void json_fail(struct json_reader *r, enum json_error error);
 /* snake_case, for metrics; and a half sentence for people ("a control byte in a string"). */
 const char *json_error_name(enum json_error error);
 const char *json_error_text(enum json_error error);
-const char *json_type_name(enum json_type type);
 
 /* --- numbers ------------------------------------------------------------------------------- */
 

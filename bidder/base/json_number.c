@@ -143,13 +143,6 @@ const char *json_error_text(enum json_error error)
     return (unsigned)error < JSON_ERROR_COUNT ? texts[error] : "?";
 }
 
-const char *json_type_name(enum json_type type)
-{
-    static const char *const names[JSON_TYPE_COUNT] = {"nothing", "null",  "boolean", "number",
-                                                       "string",  "array", "object"};
-    return (unsigned)type < JSON_TYPE_COUNT ? names[type] : "?";
-}
-
 void json_position(struct str text, size_t offset, uint32_t *line, uint32_t *column)
 {
     *line = 1;
