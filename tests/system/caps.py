@@ -28,11 +28,10 @@ import sys
 import tempfile
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-sys.path.insert(0, str(ROOT / "tests/integration"))
-import catalogs  # noqa: E402
-import cluster_redis  # noqa: E402
-import harness  # noqa: E402
+import drive  # finds the others
+import catalogs
+import cluster_redis
+import harness
 
 MEDIA = ["iqiyi", "youku", "tencent", "mgtv", "bilibili", "sohu"]
 
