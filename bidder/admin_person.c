@@ -107,6 +107,9 @@ static const char *read_id(struct job *job, const struct crypto_key *secret,
     if (!id || id->type != JSON_STRING || !person_split_typed(id->text, &type, &value)) {
         return "id is a text such as \"ifa:38400000-8cf0-...\"";
     }
+    if (!person_type_is_known(type)) {
+        return "no ids have this type";
+    }
     return person_key_of(secret, type, value, &job->key) &&
                    person_household_key_of(secret, type, value, &job->household)
                ? NULL
@@ -230,8 +233,18 @@ static void send_script(struct job *job, const struct person_key *key)
 /* What the id saw as a household goes with the consent. */
 static void send_forget_household(struct job *job)
 {
-    char record[FREQ_KEY_BYTES];
+    char record[FREQ_KEY_BYTES], mark[FREQ_KEY_BYTES];
     freq_codec_key(&job->household, 'c', record);
+    freq_codec_key(&job->household, 'f', mark);
+    redis_begin(job->redis, 5);
+    redis_arg(job->redis, STR("SET"));
+    redis_arg(job->redis, view(mark, sizeof(mark)));
+    redis_arg_i64(job->redis, clock_wall_us() / 1000000 + FREQ_FORGOTTEN_AHEAD_S);
+    redis_arg(job->redis, STR("EX"));
+    redis_arg_i64(job->redis, FREQ_FORGOTTEN_TTL_S);
+    if (!redis_send(job->redis, view(mark, sizeof(mark)), 0, NULL, NULL)) {
+        job->failed = true;
+    }
     redis_begin(job->redis, 2);
     redis_arg(job->redis, STR("DEL"));
     redis_arg(job->redis, view(record, sizeof(record)));

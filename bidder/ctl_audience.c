@@ -143,6 +143,9 @@ static const char *read_row(struct loading *loading, struct segment_row *row)
     if (csv->count < 2 + named || csv->count > 3 + named) {
         return named ? "a row is type,id,segment[,expires]" : "a row is type,id[,expires]";
     }
+    if (!person_type_is_known(csv->cells[0])) {
+        return "a type that no ids have";
+    }
     if (!person_key_of(&loading->store->secret, csv->cells[0], csv->cells[1], &row->key)) {
         return "an id that names nobody";
     }

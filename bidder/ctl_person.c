@@ -41,8 +41,11 @@ static enum status link_row(struct ctl_store *store, const char *path, const str
         return STATUS_OK;
     }
     for (uint32_t i = 0; i < count; i++) {
-        if (!person_key_of(&store->secret, csv->cells[2 * i], csv->cells[2 * i + 1], &keys[i])) {
-            bad_row(counts, path, csv->number, "an id that names nobody");
+        struct str type = csv->cells[2 * i];
+        bool known = person_type_is_known(type);
+        if (!known || !person_key_of(&store->secret, type, csv->cells[2 * i + 1], &keys[i])) {
+            bad_row(counts, path, csv->number,
+                    known ? "an id that names nobody" : "a type that no ids have");
             return STATUS_OK;
         }
     }
@@ -150,7 +153,8 @@ const struct ctl_command ctl_forget = {
         "Deletes all records of the id, of the ids linked to it, and of the household it names:\n"
         "exposures, audiences, consent, preferences, links. A consent that was withdrawn is\n"
         "forgotten, too: \"consent --withdraw\" afterwards keeps new records from being made.\n"
-        "Counts in reports stay: they name nobody.",
+        "Counts in reports stay: they name nobody.\n"
+        "Types of ids: " CTL_PERSON_TYPES ".",
     CTL_OPTIONS(store_options),
     .min_arguments = 1,
     .max_arguments = 1,

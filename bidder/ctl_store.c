@@ -81,6 +81,12 @@ bool ctl_person_key(const struct ctl_store *store, const char *text, struct pers
                 text);
         return false;
     }
+    if (!person_type_is_known(type)) {
+        fprintf(stderr,
+                "jointcapctl: no ids have the type \"%.*s\"; types are " CTL_PERSON_TYPES "\n",
+                STR_ARG(type));
+        return false;
+    }
     if (!person_key_of(&store->secret, type, id, key)) {
         fprintf(stderr, "jointcapctl: this id names nobody (empty, too long, or one that devices "
                         "send when they have none)\n");

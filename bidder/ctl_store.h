@@ -34,6 +34,10 @@ struct ctl_store {
 enum ctl_exit ctl_store_init(const struct ctl_call *call, struct ctl_store *store);
 void ctl_store_deinit(struct ctl_store *store);
 
+#define CTL_PERSON_TYPES                                                                           \
+    "ifa oaid caid idfa gaid aaid imei mac androidid device did dpid (and each with _md5), ip, "   \
+    "buyeruid@EXCHANGE, user@EXCHANGE, eid:SOURCE"
+
 /* "ifa:aaaa-bbbb": the type up to the first colon, but "eid:source:id". household may be NULL.
  * False with a message on stderr. */
 bool ctl_person_key(const struct ctl_store *store, const char *text, struct person_key *key,

@@ -443,6 +443,12 @@ const char *person_absence_name(enum person_absence absence)
     return (unsigned)absence < PERSON_ABSENCE_COUNT ? names[absence] : "?";
 }
 
+bool person_type_is_known(struct str type)
+{
+    return type.len && (form_of(type) != FORM_PLAIN || memchr(type.ptr, '@', type.len) ||
+                        str_starts(type, STR("eid:")));
+}
+
 bool person_split_typed(struct str text, struct str *type, struct str *id)
 {
     struct str rest = text;

@@ -81,6 +81,9 @@ bool person_key_of(const struct crypto_key *secret, struct str type, struct str 
 bool person_household_key_of(const struct crypto_key *secret, struct str type, struct str id,
                              struct person_key *key);
 
+/* Is it a type that ids of requests have? For what people type: an id under a misspelt one would be
+ * somebody else. */
+bool person_type_is_known(struct str type);
 /* "ifa:38400000-8cf0" -> type and id, views into text; "eid:source.com:id" has a type with a colon.
  * False when there is no type or no id. */
 bool person_split_typed(struct str text, struct str *type, struct str *id);

@@ -45,9 +45,10 @@ class Persons(PersonCase):
                          "ifa,AAAA-1,eid:login.example,u-1\n"
                          "ifa,aaaa-1,\"buyeruid@x\",\"b-1\"\n"
                          "ifa,00000000-0000-0000-0000-000000000000,oaid,x\n"
-                         "ifa,only\n")
+                         "ifa,only\n"
+                         "ifaa,x,ifa,y\n")
         said = self.ctl("link", path, code=1)
-        self.assertIn("2 rows linked, 2 bad", said)
+        self.assertIn("2 rows linked, 3 bad", said)
         self.assertIn("links.csv:5: an id that names nobody", said)
         self.assertIn("links.csv:6:", said)
         words = self.ctl("person", "eid:login.example:u-1")
@@ -99,6 +100,7 @@ class Persons(PersonCase):
         self.ctl("consent", "ifa:x", "--max-contacts", "70000", code=2)
         self.ctl("person", "no-type", code=2)
         self.ctl("forget", "ifa:0", code=2)
+        self.assertIn("types are ifa oaid", self.ctl("forget", "ifaa:x", code=2))
         self.ctl("audience", "load", "/does/not/exist", "--segment", "s", code=2)
         self.ctl("audience", "fly", code=2)
         done = subprocess.run([str(harness.JOINTCAPCTL), "person", "ifa:x"],
@@ -137,8 +139,8 @@ class OnACluster(PersonCase):
         self.ctl("audience", "add", "oaid:p2", "t")
         self.assertIn("segment t", self.ctl("person", "oaid:p3", "--segments", "t"))
         self.assertIn("3 records deleted", self.ctl("forget", "oaid:p1"))
-        # The others, and for three ids that they were forgotten.
-        self.assertEqual(sum(int(node.command("DBSIZE")) for node in self.cluster.masters()), 5000)
+        # The others; and marks of the three ids and of the household, that they were forgotten.
+        self.assertEqual(sum(int(node.command("DBSIZE")) for node in self.cluster.masters()), 5001)
 
 
 class Audiences(PersonCase):

@@ -314,7 +314,10 @@ TEST(typed_ids_are_split)
         CHECK(person_split_typed(str_from(cases[i].text), &type, &id));
         CHECK_STR(type, cases[i].type);
         CHECK_STR(id, cases[i].id);
+        CHECK(person_type_is_known(type));
     }
+    CHECK(person_type_is_known(STR("oaid_md5")) && person_type_is_known(STR("did_sha1")));
+    CHECK(!person_type_is_known(STR("ifaa")) && !person_type_is_known(STR("")));
     static const char *const bad[] = {"", "ifa", "ifa:", ":a", "eid:a", "eid:a:", ":"};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         if (person_split_typed(str_from(bad[i]), &type, &id)) {
