@@ -50,10 +50,11 @@ struct freq_op {
     int64_t now_s;
     uint16_t hold_s;
     uint32_t pending;
-    bool late, failed;
+    int64_t deadline_us;
+    bool late, failed, order_asked;
     struct freq_ticket ticket;
     uint16_t written;   /* bit i: keys[i] holds our field */
-    uint16_t unordered; /* bit i: the reply's order says nothing about who was first */
+    uint16_t ordered;   /* bit i: the reply's order says who was first */
     uint16_t expire_nx; /* bit i: the record had looked empty */
     struct freq_part write_parts[FREQ_MAX_RECORDS];
     struct freq_part read_parts[FREQ_MAX_RECORDS];

@@ -3,13 +3,18 @@
  *   HSETNX {key}c field value     mine is in
  *   EXPIRE {key}c hold NX|GT      only where the record may not outlive the reservation
  *   HGETALL {key}c                who else is in
- *   OBJECT ENCODING {key}c        may I trust the order of that answer?
  *
  * Redis does commands one after the other. Of two bidders at the last place at least the later one
  * sees both exposures, so it suffices that whoever finds the cap full without its own gives back:
- * no script. A hash in one block (listpack) answers in the order of insertion; then only those
- * before mine count against mine, and of n racing bidders exactly those that fit stay. In a large
- * record (hash table) the order says nothing: all others count, and all racers may have to leave.
+ * no script. Only when the cap is full and others stand behind ours in the answer, their order
+ * matters, and a third trip asks whether it can be trusted:
+ *
+ *   OBJECT ENCODING {key}c
+ *
+ * A hash in one block (listpack) answers in the order of insertion; then only those before mine
+ * count against mine, and of n racing bidders exactly those that fit stay. In a large record (hash
+ * table) the order says nothing: all others count, and all racers may have to leave. A listpack may
+ * have become a hash table since it was read, but never the other way round.
  */
 #include "frequency/freq_private.h"
 
@@ -64,27 +69,21 @@ static uint32_t find_own(const struct freq_record *record, const struct freq_tic
     return at;
 }
 
-/* What was not known when EXPIRE was sent. */
-static void mend_ttl(struct freq_op *op, uint32_t i, const struct freq_record *record)
+static void swap_with_last(struct freq_record *record, uint32_t at)
 {
-    bool alone = record->exposure_count <= 1;
-    bool was_nx = op->expire_nx & 1u << i;
-    if (alone == was_nx) {
-        return;
-    }
-    /* Not alone: whoever made the record may hold it shorter than we do. Alone though it had
-     * exposures: it went in between, and this is a new one without a TTL. */
-    char key[FREQ_KEY_BYTES];
-    freq_codec_key(&record->key, 'c', key);
-    freq_send_expire(op->store, key, op->hold_s + FREQ_HOLD_SLACK_S, alone ? STR("NX") : STR("GT"));
+    struct freq_exposure ours = record->exposures[at];
+    record->exposures[at] = record->exposures[record->exposure_count - 1];
+    record->exposures[record->exposure_count - 1] = ours;
 }
 
-/* Checks the caps against those who were there before us. False: our own field is missing. */
+/* Checks the caps against those who count against us: who was there before where the order is known,
+ * else all others. False: our own field is missing. */
 static bool judge(struct freq_op *op, struct freq_verdict *verdict)
 {
     struct freq_view others = {.outcome = FREQ_KNOWN, .record_count = op->ticket.key_count};
     others.max_contacts_per_day = op->read ? op->read->view.max_contacts_per_day : 0;
     uint32_t own[FREQ_MAX_RECORDS];
+    uint16_t swapped = 0;
     for (uint32_t i = 0; i < others.record_count; i++) {
         struct freq_record *record = &op->records[i];
         record->exposures = op->slab.items + op->offsets[i];
@@ -92,27 +91,49 @@ static bool judge(struct freq_op *op, struct freq_verdict *verdict)
         if (own[i] == record->exposure_count && !record->overflow) {
             return false;
         }
-        mend_ttl(op, i, record);
         others.records[i] = *record;
-        if (!(op->unordered & 1u << i)) {
+        if (op->ordered & 1u << i) {
             others.records[i].exposure_count = own[i];
         } else if (own[i] < record->exposure_count) { /* ours to the end, and left out */
-            struct freq_exposure mine = record->exposures[own[i]];
+            swap_with_last(record, own[i]);
+            swapped |= (uint16_t)(1u << i);
             others.records[i].exposure_count--;
-            record->exposures[own[i]] = record->exposures[record->exposure_count - 1];
-            record->exposures[record->exposure_count - 1] = mine;
         }
     }
     *verdict = freq_check(op->book, &others, op->line_caps, op->creative_caps, op->now_s);
-    for (uint32_t i = 0; verdict->kind != FREQ_OPEN && i < others.record_count; i++) {
-        /* For the next candidate: without ours, but with those behind us. */
+    for (uint32_t i = 0; i < others.record_count; i++) {
+        if (swapped & 1u << i) { /* the order may still be asked for */
+            swap_with_last(&op->records[i], own[i]);
+        }
+    }
+    return true;
+}
+
+/* For the next candidate: without ours, but with those behind us. */
+static void forget_own(struct freq_op *op)
+{
+    for (uint32_t i = 0; i < op->ticket.key_count; i++) {
         struct freq_record *record = &op->records[i];
         uint32_t at = find_own(record, &op->ticket);
         if (at < record->exposure_count) {
             record->exposures[at] = record->exposures[--record->exposure_count];
         }
     }
-    return true;
+}
+
+/* What was not known when EXPIRE was sent. count: exposures in the record with ours. */
+static void mend_ttl(struct freq_op *op, uint32_t i, uint32_t count)
+{
+    bool alone = count <= 1;
+    bool was_nx = op->expire_nx & 1u << i;
+    if (alone == was_nx) {
+        return;
+    }
+    /* Not alone: whoever made the record may hold it shorter than we do. Alone though it had
+     * exposures: it went in between, and this is a new one without a TTL. */
+    char key[FREQ_KEY_BYTES];
+    freq_codec_key(&op->ticket.keys[i], 'c', key);
+    freq_send_expire(op->store, key, op->hold_s + FREQ_HOLD_SLACK_S, alone ? STR("NX") : STR("GT"));
 }
 
 /* The read's view becomes what we just saw. */
@@ -128,6 +149,32 @@ static void refresh_view(struct freq_op *op)
     read->links.count = 0;
 }
 
+static void on_order(void *owner, enum redis_result result, const struct redis_value *value);
+
+/* Whether an answer's order decides: then asks whether it can be trusted, once. */
+static bool ask_order(struct freq_op *op)
+{
+    struct redis *redis = op->store->redis;
+    if (op->order_asked || !op->read) {
+        return false;
+    }
+    op->order_asked = true;
+    for (uint32_t i = 0; i < op->ticket.key_count; i++) {
+        char key[FREQ_KEY_BYTES];
+        if (find_own(&op->records[i], &op->ticket) + 1 >= op->records[i].exposure_count) {
+            continue; /* nobody behind us */
+        }
+        freq_codec_key(&op->ticket.keys[i], 'c', key);
+        redis_begin(redis, 3);
+        redis_arg(redis, STR("OBJECT"));
+        redis_arg(redis, STR("ENCODING"));
+        redis_arg(redis, freq_str(key, sizeof(key)));
+        op->order_parts[i] = (struct freq_part){.whole = op, .record = (uint8_t)i};
+        op->pending += freq_send(op->store, key, op->deadline_us, on_order, &op->order_parts[i]);
+    }
+    return op->pending > 0;
+}
+
 static void op_complete(struct freq_op *op)
 {
     struct freq_store *store = op->store;
@@ -139,7 +186,16 @@ static void op_complete(struct freq_op *op)
         freq_count(store, FREQ_ERROR_SHAPE);
         result = FREQ_RESERVE_FAILED;
     } else if (verdict.kind != FREQ_OPEN) {
+        if (ask_order(op)) {
+            return; /* it comes back here */
+        }
         result = FREQ_LOST_RACE;
+    }
+    for (uint32_t i = 0; i < op->ticket.key_count && result <= FREQ_LOST_RACE; i++) {
+        mend_ttl(op, i, op->records[i].exposure_count);
+    }
+    if (result == FREQ_LOST_RACE) {
+        forget_own(op);
     }
     if (result != FREQ_RESERVED || !op->read) {
         undo(op);
@@ -224,10 +280,8 @@ static void on_order(void *owner, enum redis_result result, const struct redis_v
     op->late = op->late || result == REDIS_LATE;
     bool ordered = result == REDIS_OK && value->type == REDIS_STRING &&
                    (str_eq(value->text, STR("listpack")) || str_eq(value->text, STR("ziplist")));
-    if (!ordered) {
-        op->unordered |= (uint16_t)(1u << part->record);
-        op->store->stats.unordered++;
-    }
+    op->ordered |= (uint16_t)(ordered ? 1u << part->record : 0);
+    op->store->stats.unordered += !ordered;
     part_arrived(op);
 }
 
@@ -281,10 +335,10 @@ static bool lives_long(const struct freq_op *op, const struct freq_record *recor
 }
 
 static bool send_part(struct freq_op *op, struct freq_part *part, uint32_t record,
-                      const char key[FREQ_KEY_BYTES], int64_t deadline_us, redis_fn *done)
+                      const char key[FREQ_KEY_BYTES], redis_fn *done)
 {
     *part = (struct freq_part){.whole = op, .record = (uint8_t)record};
-    if (!freq_send(op->store, key, deadline_us, done, part)) {
+    if (!freq_send(op->store, key, op->deadline_us, done, part)) {
         return false;
     }
     op->pending++;
@@ -292,8 +346,7 @@ static bool send_part(struct freq_op *op, struct freq_part *part, uint32_t recor
 }
 
 /* The pipeline of one record; known is what the read saw of it, NULL for a linked id. */
-static bool send_record(struct freq_op *op, uint32_t i, const struct freq_record *known,
-                        int64_t deadline_us)
+static bool send_record(struct freq_op *op, uint32_t i, const struct freq_record *known)
 {
     struct redis *redis = op->store->redis;
     char key[FREQ_KEY_BYTES], field[FREQ_FIELD_BYTES], value[FREQ_RESERVED_BYTES];
@@ -305,7 +358,7 @@ static bool send_record(struct freq_op *op, uint32_t i, const struct freq_record
     redis_arg(redis, freq_str(key, sizeof(key)));
     redis_arg(redis, freq_str(field, sizeof(field)));
     redis_arg(redis, freq_str(value, value_len));
-    if (!send_part(op, &op->write_parts[i], i, key, deadline_us, on_written)) {
+    if (!send_part(op, &op->write_parts[i], i, key, on_written)) {
         return false;
     }
     op->written |= (uint16_t)(1u << i);
@@ -321,14 +374,7 @@ static bool send_record(struct freq_op *op, uint32_t i, const struct freq_record
     redis_begin(redis, 2);
     redis_arg(redis, STR("HGETALL"));
     redis_arg(redis, freq_str(key, sizeof(key)));
-    if (!send_part(op, &op->read_parts[i], i, key, deadline_us, on_reread)) {
-        return false;
-    }
-    redis_begin(redis, 3);
-    redis_arg(redis, STR("OBJECT"));
-    redis_arg(redis, STR("ENCODING"));
-    redis_arg(redis, freq_str(key, sizeof(key)));
-    return send_part(op, &op->order_parts[i], i, key, deadline_us, on_order);
+    return send_part(op, &op->read_parts[i], i, key, on_reread);
 }
 
 static void on_failed_later(void *owner, enum redis_result result, const struct redis_value *value)
@@ -409,11 +455,11 @@ enum status freq_reserve(struct freq_store *store, struct freq_read *read,
     }
     *ticket = op->ticket;
     int64_t limit_us = clock_mono_us() + store->options.timeout_us;
-    deadline_us = deadline_us < limit_us ? deadline_us : limit_us;
+    op->deadline_us = deadline_us < limit_us ? deadline_us : limit_us;
     for (uint32_t i = 0; i < op->ticket.key_count && !op->failed; i++) {
         const struct freq_record *known =
             i < read->view.record_count ? &read->view.records[i] : NULL;
-        op->failed = !send_record(op, i, known, deadline_us);
+        op->failed = !send_record(op, i, known);
     }
     if (op->pending) {
         return STATUS_OK;
