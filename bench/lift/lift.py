@@ -315,7 +315,8 @@ Which step and which assumption drives what:
 - Swaps in the group (d to e): {say['in_ta']} TA-UV, {say['in_uv']} UV; through the DMP (e to f): {say['dmp_ta']} TA-UV, {say['dmp_uv']} UV.
   They move impressions to the audiences they are for, away from reach outside them; audiences of
   {100 * sum(options.target.values()):.0f}% of all persons bound it, and so does what the other side has to give.
-- Heavy visitors: with --sigma 0 all persons visit alike and every step gives less.
+- How often people come decides most of it (the sweep over visits): with few visits a week nearly
+  everybody can be reached once more for the same money, with many nearly everybody has been.
 The white paper does not say how many visits, which overlap and which ratio its cases had. With other
 ones (half the persons, the rest as above), change against (a):""")
     for label, rows in sweep:
