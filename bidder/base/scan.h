@@ -48,22 +48,6 @@ static inline const char *scan_json(const char *at, const char *end)
     return at;
 }
 
-/* The first byte beyond ASCII from at on; end when there is none. */
-static inline const char *scan_high(const char *at, const char *end)
-{
-    for (; end - at >= 8; at += 8) {
-        uint64_t w;
-        memcpy(&w, at, sizeof(w));
-        if (w & 0x8080808080808080u) {
-            break;
-        }
-    }
-    while (at < end && (unsigned char)*at < 0x80) {
-        at++;
-    }
-    return at;
-}
-
 /* Bytes that a url cannot hold, or that could end the place it stands in. */
 static inline bool scan_url_forbids(unsigned char c)
 {

@@ -47,7 +47,6 @@ TEST(scan_finds_the_first_byte_that_matters)
             bool json = c < 0x20 || c >= 0x80 || c == '"' || c == '\\';
             CHECK(scan_json(text, end) == (json ? hit : end));
             CHECK(scan_url(text, end) == (scan_url_forbids((unsigned char)c) ? hit : end));
-            CHECK(scan_high(text, end) == (c >= 0x80 ? hit : end));
         }
     }
     CHECK(scan_json(text, text) == text && scan_url(text, text) == text);
