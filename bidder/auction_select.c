@@ -67,6 +67,16 @@ bool auction_participates(const struct auction *auction, const struct catalog_li
     return pacer_participates(pacer, line->budgets.items, line->budgets.count, hash);
 }
 
+static bool has_push(const struct decision *decision, uint32_t deal)
+{
+    for (uint32_t i = 0; i < decision->push_count; i++) {
+        if (decision->pushes[i].deal == deal) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool find_pushes(struct auction *auction, struct decision *decision)
 {
     const struct bidreq_imp *imp = decision->imp;
@@ -80,7 +90,8 @@ static bool find_pushes(struct auction *auction, struct decision *decision)
     for (uint32_t i = 0; i < imp->deals.count; i++) {
         const struct bidreq_deal *wire = &imp->deals.items[i];
         uint32_t deal = catalog_find_deal(auction->catalog, auction->exchange, wire->id);
-        if (deal != CATALOG_NONE && auction->catalog->deals[deal].buying <= BUYING_PDB) {
+        if (deal != CATALOG_NONE && auction->catalog->deals[deal].buying <= BUYING_PDB &&
+            !has_push(decision, deal)) { /* named twice it is still one push */
             decision->pushes[decision->push_count++] =
                 (struct guaranteed_push){.deal = deal, .wire = wire};
             if (auction->desk->desks.quota && !auction->test && !auction->pushes_counted) {

@@ -376,6 +376,12 @@ class MustFill(WithX):
         elsewhere = {"devicetype": 2, "geo": {"country": "CHN", "city": "Beijing"}, "ifa": "q"}
         self.assertEqual(self.push(jointcap, None, device=elsewhere), ("red-video", 1, 0))
 
+    def test_a_deal_named_twice_is_one_push(self):
+        jointcap = self.start()
+        before = jointcap.metrics()
+        jointcap.bid("x", catalogs.request("p", [catalogs.video(deals=[catalogs.pdb_deal()] * 9)]))
+        self.assertEqual(jointcap.delta(before, "jointcap_pushes_total"), 1)
+
     def test_pdb_is_returned_within_the_allowance_then_filled(self):
         self.catalog["frequency_caps"][0]["max"] = 1
         self.catalog["deals"][0].pop("impressions_per_day")  # nothing guaranteed to protect
