@@ -278,6 +278,13 @@ static void fill_ticket(struct auction *auction, struct decision *decision)
         freq_ticket_fill(auction->desk->desks.store, auction->read, refs_of(auction, decision),
                          auction->now_s, &decision->ticket);
     }
+    /* What must be shown asks nobody, but the next bid for this person has to count it. */
+    decision->held =
+        decision->forced && decision->ticket.key_count && auction->view->outcome == FREQ_KNOWN;
+    if (decision->held) {
+        freq_hold(auction->desk->desks.store, &decision->ticket,
+                  (uint16_t)auction->desk->options.reserve_s);
+    }
 }
 
 /* The next impressions of this request must see what the earlier ones are about to show. */
@@ -388,7 +395,7 @@ static bool start_reservation(struct auction *auction, uint32_t index)
     *reservation = (struct reservation){auction, index};
     return freq_reserve(desk->desks.store, auction->read, &auction->catalog->book, line->caps,
                         creative_caps, refs_of(auction, decision),
-                        (uint16_t)desk->options.reserve_s, auction->now_s,
+                        (uint16_t)desk->options.reserve_s, line->new_reach_only, auction->now_s,
                         auction->deadline_us - desk->options.encode_us, &decision->ticket,
                         on_reserved, reservation) == STATUS_OK;
 }
@@ -419,7 +426,7 @@ void auction_give_back(struct auction *auction, struct decision *decision)
     if (decision->line == CATALOG_NONE) {
         return;
     }
-    if (decision->reserve && decision->ticket.key_count) {
+    if ((decision->reserve || decision->held) && decision->ticket.key_count) {
         freq_release(auction->desk->desks.store, &decision->ticket);
     }
     struct decide_context context = auction_decide_context(auction);

@@ -157,6 +157,15 @@ static struct str text_at(const struct buf *buf, const struct bid_places *places
     return (struct str){buf->data + places->start[text], places->end[text] - places->start[text]};
 }
 
+/* How long the exchange may wait before it shows: the impression's notice takes its way too, and
+ * must find the reservation standing. A sixth of it, at most 10 s, is left for that. */
+static int32_t show_within_s(int64_t reserve_s)
+{
+    int64_t spare_s = (reserve_s + 5) / 6;
+    int32_t within_s = (int32_t)(reserve_s - (spare_s < 10 ? spare_s : 10));
+    return within_s > 0 ? within_s : 1;
+}
+
 static struct bid make_bid(const struct auction *auction, const struct decision *decision,
                            struct str bid_id, const struct bid_places *places)
 {
@@ -194,7 +203,7 @@ static struct bid make_bid(const struct auction *auction, const struct decision 
         .slotinpod = decision->imp->video   ? decision->imp->video->slotinpod
                      : decision->imp->audio ? decision->imp->audio->slotinpod
                                             : 0,
-        .exp = (int32_t)auction->desk->options.reserve_s,
+        .exp = show_within_s(auction->desk->options.reserve_s),
     };
 }
 

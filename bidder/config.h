@@ -69,8 +69,9 @@
       "A request that waited longer for its worker is answered with a counted no-bid at once.")    \
     X(INT, max_auctions, "max_auctions", "4096", 1, 1000000,                                       \
       "Auctions of one worker under way at once; further ones are answered with a no-bid.")        \
-    X(INT, reserve_seconds, "reserve_seconds", "60", 1, 86400,                                     \
-      "How long a bid's reservation counts against a frequency cap without an impression.")        \
+    X(INT, reserve_seconds, "reserve_seconds", "60", 1, 65535,                                     \
+      "How long a bid's reservation counts against a frequency cap without an impression; the "    \
+      "exchange is told (exp) to show within five sixths of it.")                                  \
     X(DURATION, win_timeout_us, "win_timeout", "10m", SECOND_US, DAY_US,                           \
       "How long a bid's money stays committed without a notice.")                                  \
     X(INT, max_open_bids, "max_open_bids", "1048576", 16, 1 << 28,                                 \

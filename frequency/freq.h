@@ -156,15 +156,19 @@ void freq_ticket_fill(struct freq_store *store, const struct freq_read *read,
                       struct exposure_refs refs, int64_t now_s, struct freq_ticket *ticket);
 
 /* Several reservations may be in flight on one read (one per impression of a request); finish the
- * read only when all have come back. Second round trip: writes the exposure as reserved for hold_s
+ * read only when all have come back. first_only: also undone when anybody showed the person
+ * something under the line's widest cap (new reach). Second round trip: writes the exposure as reserved for hold_s
  * into every record of the view and checks the caps against what comes back. Fills *ticket
  * (caller's memory) at once. Same callback rules as freq_read_start. STATUS_LIMIT: pool exhausted,
  * no callback will come. */
 enum status freq_reserve(struct freq_store *store, struct freq_read *read,
                          const struct cap_book *book, struct cap_list line_caps,
                          struct cap_list creative_caps, struct exposure_refs refs, uint16_t hold_s,
-                         int64_t now_s, int64_t deadline_us, struct freq_ticket *ticket,
-                         freq_reserve_fn *done, void *owner) MUST_USE;
+                         bool first_only, int64_t now_s, int64_t deadline_us,
+                         struct freq_ticket *ticket, freq_reserve_fn *done, void *owner) MUST_USE;
+/* Reserves without asking: for what must be shown anyway (must-fill), so that other bids count it
+ * from now on. The ticket as of freq_ticket_fill. Fire and forget. */
+void freq_hold(struct freq_store *store, const struct freq_ticket *ticket, uint16_t hold_s);
 /* The bid was not sent after all, or was lost: give the reservation back. Fire and forget. */
 void freq_release(struct freq_store *store, const struct freq_ticket *ticket);
 /* It was shown. Idempotent; brings back a reservation that had expired (late notice). ttl_s as

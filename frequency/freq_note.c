@@ -2,6 +2,7 @@
  *
  *   confirm: HSET {key}c field value (without hold) | EXPIRE NX | EXPIRE GT | GET {key}f
  *            for each key; a mark that is not older than the bid: HDEL of what was just written
+ *   hold:    HSETNX {key}c field value (with hold) | EXPIRE NX | EXPIRE GT      for each key
  *   release: HDEL {key}c field
  *
  * A confirm names its field, so it may be sent twice. One that Redis did not acknowledge waits in a
@@ -227,6 +228,25 @@ void freq_remove(struct freq_store *store, const struct freq_ticket *ticket, uin
         *note = (struct freq_note){.store = store, .ticket = left, .removal = true};
         note->first_us = clock_mono_us();
         note_wait(note);
+    }
+}
+
+void freq_hold(struct freq_store *store, const struct freq_ticket *ticket, uint16_t hold_s)
+{
+    char key[FREQ_KEY_BYTES], field[FREQ_FIELD_BYTES], value[FREQ_RESERVED_BYTES];
+    freq_codec_field(ticket->time_s, ticket->salt, field);
+    size_t value_len = freq_codec_value(&ticket->refs, hold_s, value);
+    for (uint8_t i = 0; i < ticket->key_count; i++) {
+        freq_codec_key(&ticket->keys[i], 'c', key);
+        redis_begin(store->redis, 4);
+        redis_arg(store->redis, STR("HSETNX"));
+        redis_arg(store->redis, freq_str(key, sizeof(key)));
+        redis_arg(store->redis, freq_str(field, sizeof(field)));
+        redis_arg(store->redis, freq_str(value, value_len));
+        if (freq_send(store, key, 0, NULL, NULL)) {
+            freq_send_expire(store, key, hold_s + FREQ_HOLD_SLACK_S, STR("NX"));
+            freq_send_expire(store, key, hold_s + FREQ_HOLD_SLACK_S, STR("GT"));
+        }
     }
 }
 

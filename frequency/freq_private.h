@@ -49,6 +49,7 @@ struct freq_op {
     struct cap_list line_caps, creative_caps;
     int64_t now_s;
     uint16_t hold_s;
+    bool first_only;
     uint32_t pending;
     int64_t deadline_us;
     bool late, failed, order_asked;

@@ -101,6 +101,10 @@ static bool judge(struct freq_op *op, struct freq_verdict *verdict)
         }
     }
     *verdict = freq_check(op->book, &others, op->line_caps, op->creative_caps, op->now_s);
+    if (verdict->kind == FREQ_OPEN && op->first_only) {
+        verdict->count = freq_widest_count(op->book, &others, op->line_caps, op->now_s);
+        verdict->kind = verdict->count ? FREQ_AT_CAP : FREQ_OPEN;
+    }
     for (uint32_t i = 0; i < others.record_count; i++) {
         if (swapped & 1u << i) { /* the order may still be asked for */
             swap_with_last(&op->records[i], own[i]);
@@ -424,8 +428,8 @@ void freq_ticket_fill(struct freq_store *store, const struct freq_read *read,
 enum status freq_reserve(struct freq_store *store, struct freq_read *read,
                          const struct cap_book *book, struct cap_list line_caps,
                          struct cap_list creative_caps, struct exposure_refs refs, uint16_t hold_s,
-                         int64_t now_s, int64_t deadline_us, struct freq_ticket *ticket,
-                         freq_reserve_fn *done, void *owner)
+                         bool first_only, int64_t now_s, int64_t deadline_us,
+                         struct freq_ticket *ticket, freq_reserve_fn *done, void *owner)
 {
     BUG_ON(read->state != READ_READY || hold_s == 0);
     struct freq_op *op = store->free_ops;
@@ -446,6 +450,7 @@ enum status freq_reserve(struct freq_store *store, struct freq_read *read,
                            .creative_caps = creative_caps,
                            .now_s = now_s,
                            .hold_s = hold_s,
+                           .first_only = first_only,
                            .slab = slab};
     read->ops = op;
     ticket_fill(store, read, refs, now_s, &op->ticket);

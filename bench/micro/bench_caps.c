@@ -108,7 +108,7 @@ static void on_read(void *owner, struct freq_read *read, const struct freq_view 
     }
     decision->from_ns = now_ns;
     struct exposure_refs refs = {.line = 7, .creative = 8, .brand = 9};
-    if (freq_reserve(store, read, &book, line_caps, no_caps, refs, 60, now_s(), INT64_MAX,
+    if (freq_reserve(store, read, &book, line_caps, no_caps, refs, 60, false, now_s(), INT64_MAX,
                      &decision->ticket, on_reserved, decision) != STATUS_OK) {
         missed++;
         end(decision);

@@ -160,7 +160,7 @@ static void on_read(void *owner, struct freq_read *read, const struct freq_view 
     decision->answers = 0;
     struct exposure_refs refs = {.line = 7, .creative = 8, .brand = 9};
     if (freq_reserve(drive.store, read, &drive.book, line_caps, no_caps, refs,
-                     (uint16_t)drive.options.hold_s, now_s(), INT64_MAX, &decision->ticket,
+                     (uint16_t)drive.options.hold_s, false, now_s(), INT64_MAX, &decision->ticket,
                      on_reserved, decision) != STATUS_OK) {
         drive.refused++;
         end(decision);

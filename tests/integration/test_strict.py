@@ -1,4 +1,6 @@
 """Corners of the caps and of the accounting, through the real bidder and a real Redis."""
+import collections
+import http.client
 import itertools
 import json
 import os
@@ -119,6 +121,55 @@ class Gone(Strict):
         self.assertIn(self.notify(jointcap, bid["burl"]), (200, 204))
         harness.wait_until(lambda: jointcap.delta(before, CONFIRM % "confirm_stored") == 1, "it")
         self.assertEqual(len(self.records()), 1)
+
+
+class Races(Strict):
+    def test_new_reach_is_one_line_only(self):
+        """Requests for the same new person at the same moment, over workers and two lines."""
+        self.catalog["campaigns"][0]["frequency_caps"] = ["joint"]
+        line = catalogs.line(self.catalog, "red-rtb")
+        line["new_reach_only"] = True
+        other = {**line, "id": "red-rtb-2", "bid_cpm": 10.1}
+        self.catalog["campaigns"][0]["line_items"].append(other)
+        jointcap = self.start(workers=4, redis_timeout="1s")
+        people, width, bids = 200, 8, collections.Counter()
+        clients = [http.client.HTTPConnection(jointcap.host, jointcap.port,
+                                              timeout=harness.WAIT_SECONDS) for _ in range(width)]
+        for person in range(people):
+            for client in clients:  # all are asked before one has answered
+                client.request("POST", "/openrtb2/x204",
+                               json.dumps(catalogs.request(f"new-{person}")),
+                               {"Content-Type": "application/json"})
+            for client in clients:
+                response = client.getresponse()
+                response.read()
+                bids[person] += response.status == 200
+        for client in clients:
+            client.close()
+        lost = jointcap.metrics().get('jointcap_frequency_events_total{event="lost_race"}', 0)
+        print(f"{people} new persons, {width} requests each at once: {lost:.0f} races lost")
+        self.assertEqual({p: n for p, n in bids.items() if n > 1}, {})
+        self.assertGreater(sum(bids.values()), people // 2)
+
+    def test_what_must_be_shown_counts_at_once(self):
+        self.catalog["frequency_caps"][0]["max"] = 2
+        del self.catalog["deals"][0]["push_ratio"]  # nothing may be returned
+        catalogs.line(self.catalog, "red-pdb")["targeting"] = {"audiences": {"any": ["ta-blue"]}}
+        jointcap = self.start()
+        push = [catalogs.video(deals=[catalogs.pdb_deal()])]
+        before = jointcap.metrics()
+        forced = self.bid(jointcap, "p", push)
+        self.assertEqual(jointcap.delta(before, "jointcap_forced_total"), 1)
+        self.assertEqual(self.reason(jointcap, catalogs.request("p")), "bid")
+        self.assertEqual(self.reason(jointcap, catalogs.request("p")), "at_cap")
+        # Lost: its place comes back.
+        self.assertIn(self.notify(jointcap, forced["lurl"]), (200, 204))
+        harness.wait_until(lambda: self.reason(jointcap, catalogs.request("p")) == "bid", "it")
+        self.assertEqual(self.reason(jointcap, catalogs.request("p")), "at_cap")
+
+    def test_the_exchange_is_told_to_show_before_the_place_is_given_away(self):
+        jointcap = self.start(reserve_seconds=60)
+        self.assertEqual(self.bid(jointcap, "p")["exp"], 50)
 
 
 class Booked(test_brands.BrandCase):

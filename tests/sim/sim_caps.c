@@ -216,7 +216,8 @@ static bool try_reserve(struct bid *bid, const struct freq_view *view)
     struct exposure_refs refs = {.line = bid->line + 1, .brand = 9, .creative = 8};
     bid->answers = 0;
     return freq_reserve(worker->store, bid->read, &book, caps_of(bid->line), none, refs, HOLD_S,
-                        now_s, fake.now_us + 8000, &bid->ticket, on_reserved, bid) == STATUS_OK;
+                        false, now_s, fake.now_us + 8000, &bid->ticket, on_reserved,
+                        bid) == STATUS_OK;
 }
 
 static void on_read(void *owner, struct freq_read *read, const struct freq_view *view)
