@@ -109,6 +109,29 @@ TEST(min_interval_has_no_window)
     CHECK_INT(freq_check(the_book(), &view, LIST(gap), NO_CAPS, NOW).kind, FREQ_TOO_SOON);
 }
 
+/* Another machine's clock is two seconds ahead, or behind: what it wrote counts at once, and leaves a
+ * window at most that much too early or late. */
+TEST(clocks_of_machines_differ)
+{
+    for (int64_t skew_s = -2; skew_s <= 2; skew_s++) {
+        struct freq_exposure exposures[] = {shown(1, NOW + skew_s), shown(2, NOW + skew_s),
+                                            shown(1, NOW + skew_s)};
+        struct freq_view view = view_of(exposures, COUNT_OF(exposures));
+        CHECK_INT(freq_check(the_book(), &view, LIST(hour), NO_CAPS, NOW).kind, FREQ_AT_CAP);
+        CHECK_INT(freq_check(the_book(), &view, LIST(hour), NO_CAPS, NOW + 3600 + skew_s - 1).kind,
+                  FREQ_AT_CAP);
+        CHECK_INT(freq_check(the_book(), &view, LIST(hour), NO_CAPS, NOW + 3600 + skew_s).kind,
+                  FREQ_OPEN);
+        CHECK_INT(freq_check(the_book(), &view, LIST(gap), NO_CAPS, NOW).kind, FREQ_TOO_SOON);
+        CHECK_INT(freq_check(the_book(), &view, LIST(gap), NO_CAPS, NOW + 600 + skew_s).kind,
+                  FREQ_OPEN);
+        exposures[0].hold_s = 60;
+        CHECK(freq_is_live(&exposures[0], NOW));
+        CHECK(freq_is_live(&exposures[0], NOW + 59 + skew_s));
+        CHECK(!freq_is_live(&exposures[0], NOW + 60 + skew_s));
+    }
+}
+
 TEST(several_ids_count_by_the_largest_record)
 {
     struct freq_exposure first[] = {shown(1, NOW - 10), shown(1, NOW - 20)};
