@@ -78,6 +78,7 @@ static void set_blocked(struct conn *conn, bool on)
 static void release(struct conn *conn)
 {
     conn->generation++; /* tickets of this connection are void */
+    conn->answered = false;
     server_return_buf(conn->server, &conn->in);
     server_return_buf(conn->server, &conn->out);
     set_state(conn, CONN_FREE);
@@ -156,7 +157,7 @@ bool conn_respond(struct conn *conn, const struct http_response *response)
     } else {
         set_state(conn, CONN_IDLE);
     }
-    if (!conn->advancing) {
+    if (!conn->advancing && !server_send_later(conn->server, conn)) {
         conn_advance(conn);
     }
     return true;
@@ -263,6 +264,7 @@ static void wait_for_more(struct conn *conn)
 void conn_advance(struct conn *conn)
 {
     unsigned handled = 0;
+    conn->answered = false;
     if (conn->blocked && (!flush(conn) || conn->blocked)) {
         return;
     }
@@ -413,7 +415,7 @@ void conn_open(struct conn *conn, int fd)
     conn->fd = fd;
     conn->generation++;
     conn->reading = conn->blocked = conn->advancing = conn->ready = conn->continue_sent = false;
-    conn->unheard = false;
+    conn->unheard = conn->answered = false;
     conn->in_start = conn->out_sent = 0;
     http_reader_init(&conn->reader, &server->options.limits);
     loop_io_init(&conn->readable, server->loop, fd, EV_READ | EV_PERSIST, on_readable, conn);

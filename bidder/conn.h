@@ -42,11 +42,12 @@
 #define SERVER_REQUESTS_PER_WAKE 16
 #define SERVER_REQUESTS_PER_TURN                                                                   \
     64 /* taken as they come; further ones queue, in their order, ... */
-#define SERVER_BACKLOG_TURN_US 1000        /* ... and so much time of a turn goes into the queue */
-#define SERVER_UNSENT_BYTES    (64 * 1024) /* further pipelined requests wait until they are sent */
-#define SERVER_SWEEP_US        50000
-#define SERVER_SWEEP_CONNS     1024 /* looked at per sweep: bounds the pause */
-#define SERVER_RECV_BYTES      8192 /* free room in a fresh buffer */
+#define SERVER_ANSWERS_PER_TURN 256         /* sent together at its end; further ones at once */
+#define SERVER_BACKLOG_TURN_US  1000        /* ... and so much time of a turn goes into the queue */
+#define SERVER_UNSENT_BYTES     (64 * 1024) /* further pipelined requests wait until they are sent */
+#define SERVER_SWEEP_US         50000
+#define SERVER_SWEEP_CONNS      1024 /* looked at per sweep: bounds the pause */
+#define SERVER_RECV_BYTES       8192 /* free room in a fresh buffer */
 
 enum conn_state {
     CONN_FREE,
@@ -73,6 +74,7 @@ struct conn {
     bool blocked;                 /* writable is armed */
     bool advancing;               /* conn_advance is on the stack */
     bool ready;                   /* in the ready list */
+    bool answered;                /* its answer waits in out for the end of the turn */
     bool unheard;                 /* there because its bytes still lie in the socket */
     bool continue_sent;
     struct buf in, out;
@@ -97,7 +99,10 @@ struct server {
     uint32_t sweep_at;
     struct loop_timer sweep;
     struct loop_timer accept_pause;
-    struct loop_hook hook;
+    struct loop_hook hook, send_hook;
+    uint32_t answered[SERVER_ANSWERS_PER_TURN]; /* slots; void when the connection says otherwise */
+    unsigned answered_count;
+    int64_t sent_wait_us; /* names the turn whose send_hook has run */
     struct buf pool[SERVER_POOL_BUFS];
     unsigned pooled;
     bool draining;
@@ -113,6 +118,9 @@ void server_return_buf(struct server *server, struct buf *buf);
 /* The connection goes on at the end of this turn or of a later one, without waiting for the socket.
  */
 void server_ready_later(struct server *server, struct conn *conn);
+/* Answers of a turn are sent together at its end, when Redis has its commands: a client that sleeps
+ * is then woken once for all of them. False: no room, send it now. */
+bool server_send_later(struct server *server, struct conn *conn);
 void server_release_conn(struct server *server, struct conn *conn);
 
 /* conn.c, for server.c */

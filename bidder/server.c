@@ -95,6 +95,18 @@ void server_ready_later(struct server *server, struct conn *conn)
     }
 }
 
+bool server_send_later(struct server *server, struct conn *conn)
+{
+    if (server->answered_count == SERVER_ANSWERS_PER_TURN) {
+        return false;
+    }
+    conn->answered = true;
+    server->answered[server->answered_count++] = conn->slot;
+    /* What is answered behind this turn's hook must not wait for the next event. */
+    server->loop->again |= server->sent_wait_us == server->loop->before_wait_us;
+    return true;
+}
+
 static void check_drained(struct server *server)
 {
     if (server->draining && server->open == 0 && server->drained) {
@@ -214,6 +226,24 @@ static void on_listener(void *context, int fd, short events)
     accept_some(context, fd, SERVER_ACCEPTS_PER_WAKE);
 }
 
+static void on_send(void *context)
+{
+    struct server *server = context;
+    unsigned count = server->answered_count;
+    for (unsigned i = 0; i < count; i++) {
+        struct conn *conn = &server->conns[server->answered[i]];
+        if (conn->answered) {
+            conn->answered = false;
+            conn_advance(conn); /* may answer more: those are sent next turn */
+        }
+    }
+    server->answered_count -= count;
+    memmove(server->answered, server->answered + count,
+            server->answered_count * sizeof(server->answered[0]));
+    server->sent_wait_us = server->loop->before_wait_us;
+    server->loop->again |= server->answered_count != 0;
+}
+
 enum status server_listen(struct server *server, int fd)
 {
     if (server->listener_count == SERVER_LISTENERS_MAX || server->draining) {
@@ -224,6 +254,9 @@ enum status server_listen(struct server *server, int fd)
     loop_io_init(&server->listeners[at], server->loop, fd, EV_READ | EV_PERSIST, on_listener,
                  server);
     loop_io_start(&server->listeners[at]);
+    if (!server->send_hook.fn) { /* now, so that it stands behind the hooks of what handlers use */
+        loop_hook_add(server->loop, &server->send_hook, on_send, server);
+    }
     return STATUS_OK;
 }
 
@@ -316,6 +349,7 @@ enum status server_create(struct loop *loop, const struct server_options *option
     loop_timer_start(&server->sweep, SERVER_SWEEP_US);
     loop_timer_init(&server->accept_pause, loop, on_accept_pause, server);
     loop_hook_add(loop, &server->hook, on_turn_end, server);
+    server->sent_wait_us = -1;
     *out = server;
     return STATUS_OK;
 }
@@ -347,6 +381,7 @@ void server_destroy(struct server **out)
     }
     loop_timer_stop(&server->sweep);
     loop_hook_remove(server->loop, &server->hook);
+    loop_hook_remove(server->loop, &server->send_hook);
     while (server->pooled) {
         buf_deinit(&server->pool[--server->pooled]);
     }
