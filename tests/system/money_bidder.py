@@ -158,6 +158,7 @@ class Sampler(threading.Thread):
         self.samples = self.reads = self.over = 0
         self.worst = (0.0, "")
         self.peak = {}  # account: the largest share of its cap that was settled or out
+        self.out = {}   # account: the share of its cap that is out now
         self.failure = None
 
     def run(self):
@@ -205,6 +206,7 @@ class Sampler(threading.Thread):
         if cap is None:
             return
         self.peak[account] = max(self.peak.get(account, 0), (settled + out) / cap)
+        self.out[account] = out / cap
         if settled + out <= cap:
             return
         self.over += 1
@@ -376,12 +378,14 @@ def play(scenario, args, folder):
         harness.wait_until(lambda: jointcap.metrics()["jointcap_notices_pending"] == 0, "notices")
         time.sleep(2.5)
         grown = jointcap.deltas(before)
+        still_out = dict(sampler.out)
         jointcap.stop()
         code, rows, said = reconcile(redis, events)
         settled = {accounts.of_key(key): int(redis.command("HGET", key, "S") or 0)
                    for key in redis.command("KEYS", "b:{*}:*")}
         sampler.ended.set()
         sampler.join()
+        sampler.out = still_out
         if sampler.failure:
             raise sampler.failure
         log = jointcap.text()
@@ -417,7 +421,8 @@ def judge(scenario, run, grown, settled, reconciled, sampler):
     print("  budgets   " + drive.labelled(grown, "jointcap_budget_events_total"))
     print(f"  accounts {len(caps)} of {CAMPAIGNS * (LINES + 1)} budgets; dry (settled + out reached "
           f"99% of the cap) {len(dry)}; of these spent in the end: mean {sum(spent) / len(spent):.2%}"
-          f", least {spent[0]:.2%}; 99% and more: {sum(part >= 0.99 for part in spent)}")
+          f", least {spent[0]:.2%}; 99% and more: {sum(part >= 0.99 for part in spent)}; still held "
+          f"for what may yet be told: mean {sum(sampler.out[a] for a in dry) / max(1, len(dry)):.2%}")
     print(f"  samples {sampler.samples} ({sampler.reads} readings of an account)  "
           f"settled + out > cap in {sampler.over}"
           + (f", worst {sampler.worst[0]:.4%} {sampler.worst[1]}" if sampler.over else ""))
