@@ -153,7 +153,9 @@ const struct ctl_command ctl_forget = {
         "Deletes all records of the id, of the ids linked to it, and of the household it names:\n"
         "exposures, audiences, consent, preferences, links. A consent that was withdrawn is\n"
         "forgotten, too: \"consent --withdraw\" afterwards keeps new records from being made.\n"
-        "Counts in reports stay: they name nobody.\n"
+        "Counts in reports stay: they name nobody. While bids for the person are out, a mark "
+        "without\n"
+        "content stays for two days, so that their notices do not make the record anew.\n"
         "Types of ids: " CTL_PERSON_TYPES ".",
     CTL_OPTIONS(store_options),
     .min_arguments = 1,

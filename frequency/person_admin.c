@@ -336,14 +336,34 @@ static enum status leave_mark(struct redis_sync *sync, const struct person_key *
     return command(sync, error, COUNT_OF(argv), argv) ? STATUS_OK : STATUS_IO;
 }
 
+/* Is a bid for the person still out, whose notice may yet come? */
+static enum status has_open_bids(struct redis_sync *sync, const struct group *group, bool *open,
+                                 struct buf *error)
+{
+    for (uint32_t i = 0; i < group->count; i++) {
+        const struct redis_value *record = hash_get(sync, error, &group->keys[i], 'c');
+        if (!record) {
+            return STATUS_IO;
+        }
+        for (uint32_t f = 1; f < record->count; f += 2) {
+            *open = *open || record->items[f].text.len == FREQ_RESERVED_BYTES;
+        }
+    }
+    return STATUS_OK;
+}
+
 enum status person_admin_forget(struct redis_sync *sync, const struct person_key *key,
                                 uint32_t *deleted, struct buf *error)
 {
     struct group group = {.count = 0};
+    bool open = false;
     *deleted = 0;
     enum status status = group_find(sync, key, &group, error);
+    if (status == STATUS_OK) {
+        status = has_open_bids(sync, &group, &open, error);
+    }
     for (uint32_t i = 0; i < group.count && status == STATUS_OK; i++) {
-        status = leave_mark(sync, &group.keys[i], error);
+        status = open ? leave_mark(sync, &group.keys[i], error) : STATUS_OK;
         if (status == STATUS_OK) {
             status = delete_key(sync, &group.keys[i], 'c', deleted, error);
         }

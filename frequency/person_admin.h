@@ -28,7 +28,9 @@
 enum status person_admin_link(struct redis_sync *sync, const struct person_key *a,
                               const struct person_key *b, struct buf *error) MUST_USE;
 
-/* Deletes everything stored for the person; *deleted = keys that existed. */
+/* Deletes everything stored for the person; *deleted = keys that existed. Only while bids for the person
+ * are out (unconfirmed reservations) a mark without content stays for FREQ_FORGOTTEN_TTL_S, so that their
+ * late notices do not make the record anew. */
 enum status person_admin_forget(struct redis_sync *sync, const struct person_key *key,
                                 uint32_t *deleted, struct buf *error) MUST_USE;
 

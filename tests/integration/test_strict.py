@@ -111,6 +111,20 @@ class Gone(Strict):
                            "the other one to be written")
         harness.wait_until(lambda: len(self.records()) == 1, "no byte of them")
 
+    def test_forgetting_with_no_bid_out_leaves_nothing_at_all(self):
+        jointcap = self.start()
+        before = jointcap.metrics()
+        bid = self.bid(jointcap, "gone")
+        self.assertIn(self.notify(jointcap, bid["burl"]), (200, 204))
+        harness.wait_until(lambda: jointcap.delta(before, CONFIRM % "confirm_stored") == 1, "it")
+        self.ctl("audience", "add", "ifa:gone", "seg-red")
+        persons = [key for key in self.redis().command("KEYS", "*") if key.startswith("{")
+                   and len(key) == 19]
+        self.assertEqual(len(persons), 2)
+        self.ctl("forget", "ifa:gone")
+        self.assertEqual([key for key in self.redis().command("KEYS", "*") if key in persons or
+                          key[:-1] in [person[:-1] for person in persons]], [])
+
     def test_who_comes_back_is_counted_again(self):
         jointcap = self.start()
         self.assertIsNotNone(self.bid(jointcap, "gone"))
