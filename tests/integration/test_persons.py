@@ -139,7 +139,7 @@ class OnACluster(PersonCase):
         self.ctl("audience", "add", "oaid:p2", "t")
         self.assertIn("segment t", self.ctl("person", "oaid:p3", "--segments", "t"))
         self.assertIn("3 records deleted", self.ctl("forget", "oaid:p1"))
-        # The others; and marks of the three ids and of the household, that they were forgotten.
+        # The others, and nothing of the three.
         self.assertEqual(sum(int(node.command("DBSIZE")) for node in self.cluster.masters()), 4997)
 
 
