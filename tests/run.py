@@ -7,13 +7,13 @@
   run.py all           unit, corpora replayed, checks, integration
 """
 import argparse
+import concurrent.futures
 import os
 import pathlib
 import re
 import subprocess
 import sys
 import time
-import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TALLY = re.compile(r"^(\d+) passed, (\d+) failed", re.M)
@@ -28,10 +28,10 @@ class Total:
         self.failed += failed
 
 
-def run(command, timeout=600):
+def run(command, timeout=600, cwd=ROOT):
     started = time.monotonic()
     try:
-        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        done = subprocess.run(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                               text=True, errors="replace", timeout=timeout)
         output, code = done.stdout, done.returncode
     except subprocess.TimeoutExpired as late:
@@ -40,10 +40,10 @@ def run(command, timeout=600):
     return code, output, time.monotonic() - started
 
 
-def report(name, ok, detail, seconds, output=""):
+def report(name, ok, detail, seconds, output="", lines=60):
     print(f"  {'ok  ' if ok else 'FAIL'} {name} {detail} ({seconds:.1f} s)", flush=True)
     if not ok:
-        print("\n".join("      " + line for line in output.strip().splitlines()[-60:]), flush=True)
+        print("\n".join("      " + line for line in output.strip().splitlines()[-lines:]), flush=True)
 
 
 def run_unit(total):
@@ -84,12 +84,37 @@ def run_checks(total):
         report(name, code == 0, "", seconds, output)
 
 
+# Integration tests mostly wait for servers to come up: several files run at once.
+SIDE_BY_SIDE = 3
+RAN = re.compile(r"^Ran (\d+) tests? in", re.M)
+ENDED = re.compile(r"^(?:OK|FAILED)(?: \((.*)\))?$", re.M)
+
+
+def run_integration_file(path):
+    code, output, seconds = run([sys.executable, "-m", "unittest", "-v", path.stem], timeout=900,
+                                cwd=path.parent)
+    ran, ended = RAN.search(output), ENDED.search(output)
+    counts = dict.fromkeys(("failures", "errors", "skipped"), 0)
+    for part in (ended[1] or "").split(", ") if ended else []:
+        name, _, number = part.partition("=")
+        counts[name] = int(number or 0)
+    failed = counts["failures"] + counts["errors"]
+    if not ran or not ended or (code and not failed):
+        failed = max(failed, 1)
+    passed = (int(ran[1]) if ran else 0) - failed - counts["skipped"]
+    return path, max(passed, 0), failed, counts["skipped"], seconds, output
+
+
 def run_integration(total, pattern):
-    sys.path.insert(0, str(ROOT / "tests/integration"))
-    suite = unittest.defaultTestLoader.discover(str(ROOT / "tests/integration"), pattern=pattern)
-    result = unittest.TextTestRunner(verbosity=2, stream=sys.stdout).run(suite)
-    failed = len(result.failures) + len(result.errors)
-    total.add(result.testsRun - failed - len(result.skipped), failed)
+    files = sorted((ROOT / "tests/integration").glob(pattern),
+                   key=lambda path: -path.stat().st_size)  # long ones first
+    with concurrent.futures.ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        for done in concurrent.futures.as_completed(
+                [pool.submit(run_integration_file, path) for path in files]):
+            path, passed, failed, skipped, seconds, output = done.result()
+            total.add(passed, failed)
+            detail = f"{passed} passed" + (f", {skipped} skipped" if skipped else "")
+            report(path.stem, not failed, detail, seconds, output, lines=200)
 
 
 def run_fuzz(total, seconds):
