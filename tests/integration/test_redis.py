@@ -147,6 +147,7 @@ class FaultTest(RedisCase):
         first = self.drive(self.server.address, **options)
         second = self.drive(self.server.address, **options)
         first.wait_for(lambda line: line.get("reserved", 0) > 20, "reservations")
+        second.wait_for(lambda line: line.get("started", 0) > 0, "the other to begin")
         first.process.kill()
         killed_at = second.last()["started"]
         second.wait_for(lambda line: line["started"] > killed_at + 1500, "the other to go on")
