@@ -6,6 +6,7 @@
 #include "bidder/base/bug.h"
 
 #define TICK_S        10
+#define SLOT_S        900
 #define FRESH_S       30 /* older counts say nothing about what is in flight now */
 #define MAX_OWNERS    4096
 #define LEARN_AFTER_S 3300 /* an hour seen for less teaches nothing */
@@ -18,8 +19,8 @@ struct heard {
 
 struct pacer_lead {
     struct pacer_state state;
-    struct plan_curve curve;
-    struct plan_day day;
+    struct plan_curve curve, planned_curve;
+    struct plan_day day;         /* made from planned_curve: what is learned does not move it */
     struct pacer_budget planned; /* what day and target were made from */
     struct heard *heard;         /* owned */
     uint32_t heard_count, heard_room;
@@ -98,7 +99,7 @@ bool pacer_counts_parse(struct str text, struct pacer_counts *c)
     return true;
 }
 
-#define STATES 21
+#define STATES 23
 void pacer_state_put(struct buf *out, const struct pacer_state *s)
 {
     const struct throttle *t = &s->throttle;
@@ -108,7 +109,8 @@ void pacer_state_put(struct buf *out, const struct pacer_state *s)
                                     s->since_s,      s->reason,          t->p,
                                     t->outage_ticks, t->commit.over,     t->commit.under,
                                     t->win.over,     t->win.under,       t->load.over,
-                                    t->load.under,   t->load_short.over, t->load_short.under};
+                                    t->load.under,   t->load_short.over, t->load_short.under,
+                                    t->pending,      s->expected};
     put_all(out, values, STATES);
 }
 
@@ -121,7 +123,7 @@ bool pacer_state_parse(struct str text, struct pacer_state *s)
         return false;
     }
     for (size_t i = 13; i < STATES; i++) {
-        if (v[i] < 0) {
+        if (v[i] < 0 && i != 21) { /* pending may be unknown */
             return false;
         }
     }
@@ -136,7 +138,9 @@ bool pacer_state_parse(struct str text, struct pacer_state *s)
                               .base_total = v[8],
                               .since_s = v[9],
                               .reason = v[10],
-                              .throttle = {.p = (uint32_t)v[11],
+                              .expected = v[22],
+                              .throttle = {.pending = v[21],
+                                           .p = (uint32_t)v[11],
                                            .outage_ticks = (uint32_t)v[12],
                                            .commit = {v[13], v[14]},
                                            .win = {v[15], v[16]},
@@ -313,11 +317,17 @@ static void plan_day(struct pacer_lead *lead, const struct pacer_budget *budget,
     state->target =
         plan_day_target(&lead->curve, tz, now_s, budget->start_s, budget->end_s, budget->total != 0,
                         budget->total - state->base_total, budget->daily);
+    throttle_rescale(&state->throttle, state->expected,
+                     plan_curve_expect(&lead->curve, tz_hour_of_week(tz, state->now_s)));
+    throttle_replan(&state->throttle);
+    lead->planned_curve = lead->curve;
     lead->planned = *budget;
 }
 
-static bool learn_hour(struct pacer_lead *lead, const struct tz *tz, int64_t now_s)
+/* first: nothing was known before, not even how much traffic there is. */
+static bool learn_hour(struct pacer_lead *lead, const struct tz *tz, int64_t now_s, bool *first)
 {
+    *first = false;
     int hour = tz_hour_of_week(tz, now_s);
     if (hour == lead->hour) {
         return false;
@@ -326,17 +336,13 @@ static bool learn_hour(struct pacer_lead *lead, const struct tz *tz, int64_t now
                  now_s - lead->hour_since_s < 2 * LEARN_AFTER_S;
     if (whole) {
         int64_t seen = lead->hour_eligible < UINT32_MAX ? lead->hour_eligible : UINT32_MAX;
+        *first = plan_curve_is_blank(&lead->curve);
         plan_curve_learn(&lead->curve, lead->hour, (uint32_t)seen);
     }
     lead->hour = hour;
     lead->hour_since_s = now_s;
     lead->hour_eligible = 0;
     return whole;
-}
-
-static int64_t traffic_soon(const struct pacer_lead *lead, int64_t now_s)
-{
-    return plan_day_traffic(&lead->day, now_s + 900) - plan_day_traffic(&lead->day, now_s);
 }
 
 /* F counted from where this plan began: a budget that appears at noon spends from noon on. */
@@ -391,13 +397,12 @@ bool pacer_lead_tick(struct pacer_lead *lead, const struct pacer_budget *budget,
                      const struct tz *tz, int64_t now_s, struct pacer_state *out)
 {
     struct pacer_state *state = &lead->state;
-    bool learned = learn_hour(lead, tz, now_s);
+    bool first, learned = learn_hour(lead, tz, now_s, &first);
     int64_t date = date_of(tz, now_s);
-    if (state->date != date || !lead->day.count || learned ||
+    /* Not whenever an hour was learned: its neighbours, drawn as lines to its middle, would jump. */
+    if (state->date != date || !lead->day.count || first ||
         memcmp(&lead->planned, budget, sizeof(*budget)) != 0) {
-        int64_t before = traffic_soon(lead, now_s);
         plan_day(lead, budget, tz, date, now_s);
-        throttle_rescale(&state->throttle, learned ? before : 0, traffic_soon(lead, now_s));
     }
     add_up(lead, date, budget->daily != 0);
     int64_t from_s = lead->ticked_s && lead->ticked_s < now_s ? lead->ticked_s : now_s;
@@ -411,12 +416,15 @@ bool pacer_lead_tick(struct pacer_lead *lead, const struct pacer_budget *budget,
     in->spend_share_next = plan_day_spend(&lead->day, now_s + TICK_S);
     in->traffic_next =
         plan_day_traffic(&lead->day, now_s + TICK_S) - plan_day_traffic(&lead->day, now_s);
+    in->slot_s = now_s - now_s % SLOT_S; /* every timezone is off by whole quarters */
+    in->slot_share_end = plan_day_spend(&lead->day, in->slot_s + SLOT_S);
     if (lead->day.count && now_s >= lead->day.start_s && now_s < lead->day.end_s) {
         throttle_tick(&state->throttle, in);
     } else {
         state->throttle.p = 0;
     }
     state->now_s = now_s;
+    state->expected = plan_curve_expect(&lead->planned_curve, tz_hour_of_week(tz, now_s));
     state->p = budget->mode == PLAN_ASAP ? THROTTLE_ONE : state->throttle.p;
     state->spent = lead->spent;
     state->in_flight = lead->in_flight;

@@ -47,6 +47,7 @@ struct pacer_state {
     int64_t base_total; /* of the total, spent before today */
     int64_t since_s;    /* the plan starts here: a pacer that knew no earlier state */
     int64_t reason;     /* enum pacer_reason */
+    int64_t expected;   /* requests, by the plan, of the hour of now_s: what load is measured by */
     struct throttle throttle;
 };
 void pacer_state_put(struct buf *out, const struct pacer_state *state);

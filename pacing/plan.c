@@ -34,6 +34,11 @@ static uint32_t mean_of_seen(const struct plan_curve *curve, int first, int step
     return seen ? (uint32_t)(sum / seen) : 0;
 }
 
+bool plan_curve_is_blank(const struct plan_curve *curve)
+{
+    return mean_of_seen(curve, 0, 1) == 0;
+}
+
 uint32_t plan_curve_expect(const struct plan_curve *curve, int hour_of_week)
 {
     BUG_ON(hour_of_week < 0 || hour_of_week >= PLAN_HOURS_OF_WEEK);

@@ -27,6 +27,8 @@ struct plan_curve {
 /* An hour has ended in which requests were eligible: moves a quarter of the way to what was seen
  * (the first sight is taken whole). */
 void plan_curve_learn(struct plan_curve *curve, int hour_of_week, uint32_t requests);
+/* No hour was ever seen. */
+bool plan_curve_is_blank(const struct plan_curve *curve);
 /* Never 0. */
 uint32_t plan_curve_expect(const struct plan_curve *curve, int hour_of_week);
 

@@ -8,6 +8,9 @@
 #define LOAD_TAU_US    (300 * (int64_t)SECOND_US)
 #define SHORT_TAU_US   (10 * (int64_t)SECOND_US)
 #define WIN_TAU_US     (600 * (int64_t)SECOND_US)
+#define NOTICE_TAU_US  (20 * (int64_t)SECOND_US) /* with ticks of 10 s: 30 s in flight */
+#define NOTICE_TICKS   3                         /* the same, in ticks */
+#define STEER_US       (60 * (int64_t)SECOND_US)
 #define MIN_EVENTS     64  /* participations, requests: no ratio forgets below this */
 #define BURST_EVENTS   150 /* requests the short load needs to overrule the long */
 #define OUTAGE_EVENTS  20  /* expected requests per tick from which silence means something */
@@ -20,13 +23,18 @@ __extension__ typedef __int128 wide;
 
 void throttle_init(struct throttle *throttle)
 {
-    *throttle = (struct throttle){.p = THROTTLE_START};
+    *throttle = (struct throttle){.p = THROTTLE_START, .pending = -1};
+}
+
+void throttle_replan(struct throttle *throttle)
+{
+    throttle->slot_s = 0;
 }
 
 static int64_t muldiv(int64_t a, int64_t b, int64_t c)
 {
-    wide result = (wide)a * b / c;
-    return result > INT64_MAX / 4 ? INT64_MAX / 4 : (int64_t)result;
+    wide result = (wide)a * b / c, most = INT64_MAX / 4;
+    return (int64_t)(result > most ? most : result < -most ? -most : result);
 }
 
 /* keep = tau / (tau + elapsed): an exponential window in exact integers, right for uneven ticks.
@@ -104,15 +112,59 @@ static void learn(struct throttle *throttle, const struct throttle_input *input)
     ratio_add(&throttle->win, input->settled, input->closed, WIN_TAU_US, elapsed_us, 1);
 }
 
+/* What is in flight and still settles, by age alone: when notices come faster or slower than
+ * thought, both sides of the slot's line are wrong by the same. */
+static void age_pending(struct throttle *throttle, const struct throttle_input *input)
+{
+    int64_t elapsed_us = input->elapsed_us > 0 ? input->elapsed_us : 0;
+    if (throttle->pending < 0) { /* a new pacer does not know how old it is */
+        throttle->pending = input->in_flight > 0 ? input->in_flight : 0;
+    } else {
+        throttle->pending =
+            muldiv(throttle->pending, NOTICE_TAU_US, NOTICE_TAU_US + elapsed_us) + input->committed;
+    }
+}
+
+/* need: by the rest of the day. The answer: by this slot's line. */
+static int64_t steer(struct throttle *throttle, const struct throttle_input *input, int64_t left,
+                     int64_t need)
+{
+    if (throttle->slot_s != input->slot_s) {
+        throttle->slot_s = input->slot_s;
+        throttle->slot_share = input->spend_share;
+        throttle->slot_remaining = input->remaining;
+        throttle->slot_due =
+            muldiv(left, input->slot_share_end - input->spend_share, PLAN_ONE - input->spend_share);
+    }
+    int64_t length = input->slot_share_end - throttle->slot_share;
+    int64_t next = input->spend_share_next < input->slot_share_end ? input->spend_share_next
+                                                                   : input->slot_share_end;
+    int64_t step = next - input->spend_share;
+    if (!input->slot_s || length <= 0 || step <= 0) {
+        return need;
+    }
+    int64_t due = muldiv(throttle->slot_due, input->spend_share - throttle->slot_share, length);
+    int64_t usual = muldiv(throttle->slot_due, step * NOTICE_TICKS, length);
+    int64_t pending = ratio_apply(&throttle->win, throttle->pending, throttle->pending);
+    int64_t done = throttle->slot_remaining - input->remaining + pending - usual;
+    int64_t wanted =
+        muldiv(throttle->slot_due, step, length) + muldiv(due - done, THROTTLE_TICK_US, STEER_US);
+    int64_t most = need < INT64_MAX / 4 ? need * 2 : need;
+    return wanted < need / 2 ? need / 2 : wanted > most ? most : wanted;
+}
+
 void throttle_tick(struct throttle *throttle, const struct throttle_input *input)
 {
+    age_pending(throttle, input);
     if (in_outage(throttle, input)) {
+        throttle_replan(throttle);
         return;
     }
     if (input->elapsed_us > 0) { /* a clock that stood or stepped back teaches nothing */
         learn(throttle, input);
     }
     int64_t in_flight = input->in_flight > 0 ? input->in_flight : 0;
+    in_flight = throttle->pending < in_flight ? throttle->pending : in_flight;
     int64_t left = input->remaining - ratio_apply(&throttle->win, in_flight, in_flight);
     if (left <= 0 || input->spend_share_next <= input->spend_share) {
         bool over = input->spend_share >= PLAN_ONE;
@@ -125,6 +177,7 @@ void throttle_tick(struct throttle *throttle, const struct throttle_input *input
     if (input->spend_share < PLAN_ONE) {
         need = muldiv(left, input->spend_share_next - input->spend_share,
                       PLAN_ONE - input->spend_share);
+        need = steer(throttle, input, left, need);
     }
     uint64_t limit = (uint64_t)throttle->p * 3 / 2 + THROTTLE_ONE / 200;
     limit = limit < THROTTLE_ONE ? limit : THROTTLE_ONE;

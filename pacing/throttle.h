@@ -1,7 +1,7 @@
 /* The control law: with which probability a budget's lines take part, so that the money lands on
  * plan. Pure integer arithmetic; one call every 10 s.
  *
- *   need = R * (F(t+d) - F(t)) / (1 - F(t))        R = remaining - w * in flight
+ *   need = R * (F(t+d) - F(t)) / (1 - F(t))        R = remaining - w * young in flight
  *   p*   = need / (c * l * (G(t+d) - G(t)))        c * l * dG = what p = 1 would spend until t+d
  *   p    = clamp(p*, 1e-4, min(1, 1.5 p + 0.005)), from 0.02
  *
@@ -15,7 +15,19 @@
  *  - a burst: when l over 10 s differs from l over 300 s by a quarter, and enough was seen for that
  *    not to be chance, the short one counts (300 s alone spends four times the plan for minutes);
  *  - an outage: while under a twentieth of the expected traffic comes, nothing is learned and p
- *    stays, or the returning traffic would meet p = 1. */
+ *    stays, or the returning traffic would meet p = 1.
+ *
+ * R alone forgives what a quarter hour missed: it is dealt out over the rest of the day. So within
+ * a slot the law also steers by the slot's own line:
+ *
+ *   due   = R * (F(slot end) - F(slot start)) / (1 - F(slot start)), made when the slot begins:
+ *           what is left by then, on plan; so what an outage or a lack of traffic left unspent is
+ *           owed by the rest of the day and by no single slot
+ *   done  = settled since then + what is in flight now - what is in flight when all is on plan
+ *   need' = need of the slot's line + (due by now - done) * 10 s / 60 s, within need / 2 .. need * 2
+ *
+ * In flight counts by its age: of w * committed, a third settles every 10 s (notices take half a
+ * minute). Bids whose loss nobody tells stay committed for minutes, but are not spend to come. */
 #pragma once
 
 #include <stdbool.h>
@@ -37,6 +49,9 @@ struct throttle {
     struct throttle_ratio win;        /* settled / closed commitments */
     struct throttle_ratio load;       /* eligible / planned traffic, 300 s */
     struct throttle_ratio load_short; /* the same, 10 s */
+    int64_t pending;                  /* committed and young: w of it settles soon; -1 = unknown */
+    int64_t slot_s;                   /* the slot steered in; 0 = none: the next tick begins one */
+    int64_t slot_share, slot_remaining, slot_due; /* F(t), remaining when it began; what is due */
 };
 
 /* What happened since the last tick, and what is planned until the next. */
@@ -53,6 +68,8 @@ struct throttle_input {
     int64_t spend_share;      /* F(t), PLAN_ONE = 1 */
     int64_t spend_share_next; /* F(t + d) */
     int64_t traffic_next;     /* G(t + d) - G(t) */
+    int64_t slot_s;           /* names the quarter hour of the plan t lies in; 0 = do not steer */
+    int64_t slot_share_end;   /* F(its end) */
 };
 
 void throttle_init(struct throttle *throttle);
@@ -60,6 +77,8 @@ void throttle_init(struct throttle *throttle);
 void throttle_tick(struct throttle *throttle, const struct throttle_input *input);
 /* The plan counts traffic anew: what it expected as `before` it now expects as `after`. */
 void throttle_rescale(struct throttle *throttle, int64_t before, int64_t after);
+/* The plan or the target is another: what is due in this slot is made anew. */
+void throttle_replan(struct throttle *throttle);
 /* Expected spend at p = 1 over planned traffic; -1 while nothing is known. For forecasts. */
 int64_t throttle_expect_spend(const struct throttle *throttle, int64_t planned_traffic);
 

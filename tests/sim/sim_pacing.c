@@ -1,27 +1,30 @@
-/* Days of simulated traffic against the real plan and throttle, with a fake clock.
+/* Days of simulated traffic against the real plan, throttle and elected pacer, with a fake clock.
  *
  *   sim_pacing              quick: one seed, every scenario, the figures asserted
  *   SIM_FULL=1 sim_pacing   five seeds, three laws side by side, a table (make sim-pacing);
- *                           SIM_SHARED=DIR measured shapes, SIM_PLOT=DIR a picture per scenario
+ *                           SIM_SHARED=DIR measured shapes, SIM_PLOT=DIR a picture per scenario,
+ *                           SIM_SEEDS=25 more days, SIM_OURS=1 our law only
  *
  * One line, 3.5 M eligible requests a day, second-price wins from measured histograms when the
- * data folder is there. Per second: Poisson-like arrivals, each request is one bid at most; wins
- * and losses are told 1-60 s later, or never, then the commitment is freed after 300 s. Spend is
- * counted when it settles. Measures, all against the plan made in the morning:
+ * data folder is there. Per second: Poisson-like arrivals, each request is one bid at most, at one
+ * of four workers, who tell their counts every 5 s and read p as late as real ones do; wins and
+ * losses are told 1-60 s later, or never, then the commitment is freed after 300 s. Spend is
+ * counted when it settles. Bursts and outages begin anywhere in a slot, by the seed. Measures, all
+ * against the plan made in the morning:
  *   deviation   max over the day of |spent - plan| / budget
  *   slot error  sum over quarter hours of |spent in slot - due in slot| / budget, where due is
- *               made from what was left when the slot began (so that an outage counts once);
- *               slots without traffic are left out
- *   worst       the worst single slot by its own due, of those due 0.5% of the budget or more
- *               (below, a few hundred wins of uneven price are chance); not the last one before
- *               the plan's end, because what is bid in its last minutes settles behind it
+ *               what was left when the slot began, on plan: so what an outage or a lack of traffic
+ *               left unspent is owed by the rest of the day, once. Slots an outage touches are left
+ *               out: there was nothing to buy
+ *   worst       the worst single slot by its own due; not the last one before the plan's end: what
+ *               is left by then is held by bids in flight, at full price until they are answered,
+ *               and settles behind it
  *   overspend   most by which settled + committed ever passed the budget                        */
 #include <math.h>
 
 #include "bidder/base/bug.h"
 #include "bidder/base/prng.h"
-#include "pacing/plan.h"
-#include "pacing/throttle.h"
+#include "pacing/pacer_lead.h"
 #include "tests/test.h"
 
 #define DAY_S     86400
@@ -30,6 +33,9 @@
 #define RING_S    512
 #define MAX_PRICE 301
 #define MONDAY_S  (4 * (int64_t)DAY_S) /* 1970-01-05 */
+#define MONDAY    19700105
+#define WORKERS   4
+#define KILLED_S  120
 
 enum law { LAW_OURS, LAW_STEP, LAW_NONE, LAW_COUNT };
 static const char *const law_names[LAW_COUNT] = {"ours", "x1.1/x0.9", "no pacing"};
@@ -184,61 +190,74 @@ struct result {
     double spend, deviation, slot_error, worst_slot, overspend;
 };
 
+struct worker {
+    struct pacer_counts counts, told;
+    uint32_t p; /* as last read */
+    struct {
+        int64_t settled, closed;
+    } ring[RING_S];
+};
+
 struct day {
     const struct scenario *scenario;
     enum law law;
     struct prng prng;
     struct plan_day plan;
-    struct throttle throttle;
+    struct pacer_lead *lead;
+    struct pacer_state state; /* as last published */
+    struct worker workers[WORKERS];
     double share[24], noise;
+    int burst_at_s, outage_at_s;
     int64_t budget, spent, committed, seen_high;
-    struct {
-        int64_t settled, closed;
-    } ring[RING_S];
-    struct throttle_input since; /* last tick */
-    double p;                    /* of the other laws */
+    double p; /* of the other laws */
     double slot_due, slot_spent_before, slots_off;
     struct result result;
     FILE *plot;
 };
 
-static double traffic_factor(struct day *day, int second)
+static bool during(int from_s, int length_s, int second)
 {
-    const struct scenario *scenario = day->scenario;
-    double factor = scenario->traffic * day->noise;
-    if (scenario->burst_at_s && second >= scenario->burst_at_s &&
-        second < scenario->burst_at_s + 900) {
-        factor *= 6;
-    }
-    if (scenario->outage_at_s && second >= scenario->outage_at_s &&
-        second < scenario->outage_at_s + 3600) {
-        factor = 0;
-    }
-    return factor;
+    return from_s && second >= from_s && second < from_s + length_s;
 }
 
-static bool participates(struct day *day, uint64_t hash)
+static double traffic_factor(const struct day *day, int second)
+{
+    if (during(day->outage_at_s, 3600, second)) {
+        return 0;
+    }
+    return day->scenario->traffic * day->noise * (during(day->burst_at_s, 900, second) ? 6 : 1);
+}
+
+/* The last worker is away for two minutes. */
+static bool is_killed(const struct day *day, uint64_t worker, int second)
+{
+    return worker == WORKERS - 1 && during(day->scenario->kill_at_s, KILLED_S, second);
+}
+
+static bool participates(const struct day *day, const struct worker *worker, uint64_t hash)
 {
     if (day->law == LAW_OURS) {
-        return throttle_participates(day->throttle.p, hash);
+        return throttle_participates(worker->p, hash);
     }
     return day->law == LAW_NONE || (double)(hash >> 34) < day->p * THROTTLE_ONE;
 }
 
 static void one_request(struct day *day, int second, int bid, double drift)
 {
-    uint64_t draw = prng_next(&day->prng);
-    day->since.eligible++;
-    if (!participates(day, draw)) {
+    uint64_t draw = prng_next(&day->prng), to = prng_below(&day->prng, WORKERS);
+    struct worker *worker = &day->workers[is_killed(day, to, second) ? 0 : to];
+    worker->counts.eligible++;
+    if (!participates(day, worker, draw)) {
         return;
     }
-    day->since.participated++;
+    worker->counts.participated++;
     int64_t amount = bid * 1000; /* micros of one impression */
     if (day->spent + day->committed + amount > day->budget) {
         return;
     }
     day->committed += amount;
-    day->since.committed += amount;
+    worker->counts.committed += amount;
+    worker->counts.in_flight += amount;
     double unit = prng_unit(&day->prng);
     int market = 0;
     for (int step = 256; step; step /= 2) { /* the histogram's quantile */
@@ -252,24 +271,28 @@ static void one_request(struct day *day, int second, int bid, double drift)
     int delay = told ? 1 + (int)prng_below(&day->prng, 60) : TIMEOUT_S;
     int slot = (second + delay) % RING_S;
     if (won && (int)prng_below(&day->prng, 100) < day->scenario->late_percent) {
-        day->ring[(second + TIMEOUT_S) % RING_S].closed += amount;
+        worker->ring[(second + TIMEOUT_S) % RING_S].closed += amount;
         slot = (second + TIMEOUT_S + 1 + (int)prng_below(&day->prng, 120)) % RING_S;
-        day->ring[slot].settled += price;
+        worker->ring[slot].settled += price;
         return;
     }
-    day->ring[slot].closed += amount;
-    day->ring[slot].settled += won ? price : 0;
+    worker->ring[slot].closed += amount;
+    worker->ring[slot].settled += won ? price : 0;
 }
 
 static void settle_second(struct day *day, int second)
 {
     int slot = second % RING_S;
-    int64_t settled = day->ring[slot].settled, closed = day->ring[slot].closed;
-    day->ring[slot].settled = day->ring[slot].closed = 0;
-    day->spent += settled;
-    day->committed -= closed;
-    day->since.settled += settled;
-    day->since.closed += closed;
+    for (int i = 0; i < WORKERS; i++) {
+        struct worker *worker = &day->workers[i];
+        int64_t settled = worker->ring[slot].settled, closed = worker->ring[slot].closed;
+        worker->ring[slot].settled = worker->ring[slot].closed = 0;
+        day->spent += settled;
+        day->committed -= closed;
+        worker->counts.settled += settled;
+        worker->counts.closed += closed;
+        worker->counts.in_flight -= closed;
+    }
     int64_t high = day->spent + day->committed - day->budget;
     day->seen_high = high > day->seen_high ? high : day->seen_high;
 }
@@ -277,32 +300,43 @@ static void settle_second(struct day *day, int second)
 /* What the dead worker held counts as spent, and its notices wait, until it is back. */
 static void kill_worker(struct day *day, int second)
 {
-    for (int ahead = TIMEOUT_S + 121; ahead > 0; ahead--) {
+    struct worker *worker = &day->workers[WORKERS - 1];
+    int to = (second + KILLED_S) % RING_S;
+    for (int ahead = 0; ahead < KILLED_S; ahead++) {
         int from = (second + ahead) % RING_S;
-        int to = (second + (ahead < 120 ? 120 : ahead)) % RING_S;
-        int64_t settled = day->ring[from].settled / 4, closed = day->ring[from].closed / 4;
-        day->ring[from].settled -= settled;
-        day->ring[from].closed -= closed;
-        day->ring[to].settled += settled;
-        day->ring[to].closed += closed;
+        worker->ring[to].settled += worker->ring[from].settled;
+        worker->ring[to].closed += worker->ring[from].closed;
+        worker->ring[from].settled = worker->ring[from].closed = 0;
     }
 }
 
-static void tick(struct day *day, int second)
+/* As pacer.c does it: each worker tells its counts every 5 s, in turn, and reads what was published
+ * last; worker 0 leads, hears what all told last and publishes every 10 s. */
+static void tell_and_read(struct day *day, int second)
 {
+    static struct tz_transition utc_always = {.at_s = INT64_MIN};
+    static const struct tz utc = {.transitions = &utc_always, .count = 1};
     int64_t now_s = MONDAY_S + second;
-    struct throttle_input *in = &day->since;
-    in->elapsed_us = THROTTLE_TICK_US;
-    in->planned_traffic =
-        plan_day_traffic(&day->plan, now_s) - plan_day_traffic(&day->plan, now_s - 10);
-    in->remaining = day->budget - day->spent;
-    in->in_flight = day->committed;
-    in->spend_share = plan_day_spend(&day->plan, now_s);
-    in->spend_share_next = plan_day_spend(&day->plan, now_s + 10);
-    in->traffic_next =
-        plan_day_traffic(&day->plan, now_s + 10) - plan_day_traffic(&day->plan, now_s);
-    throttle_tick(&day->throttle, in);
-    *in = (struct throttle_input){0};
+    const struct pacer_budget budget = {.mode = PLAN_EVEN, .daily = day->budget};
+    for (int i = 0; i < WORKERS; i++) {
+        struct worker *worker = &day->workers[i];
+        if ((second + 4 * i) % 5 || is_killed(day, (uint64_t)i, second)) {
+            continue;
+        }
+        worker->told = worker->counts;
+        worker->told.date = MONDAY;
+        worker->told.spent = day->spent;
+        worker->told.now_s = now_s;
+        if (i == 0) {
+            for (int k = 0; k < WORKERS; k++) {
+                pacer_lead_hear(day->lead, (uint32_t)k + 1, &day->workers[k].told, now_s);
+            }
+            if (second % 10 == 0) {
+                (void)pacer_lead_tick(day->lead, &budget, &utc, now_s, &day->state);
+            }
+        }
+        worker->p = day->state.date ? (uint32_t)day->state.p : THROTTLE_START;
+    }
 }
 
 static void other_law(struct day *day, int second)
@@ -321,15 +355,13 @@ static double plan_at(const struct day *day, int second)
 static void close_slot(struct day *day, int second)
 {
     double spent = (double)day->spent / (double)day->budget;
-    int began = second - 900;
-    int out = day->scenario->outage_at_s;
-    bool silent = out && began >= out && began < out + 3600;
+    int out = day->outage_at_s;
+    bool silent = out && second > out && second - 900 < out + 3600;
     if (day->slot_due > 0 && !silent) {
         double off = fabs(spent - day->slot_spent_before - day->slot_due);
         day->slots_off += off;
-        if (off / day->slot_due > day->result.worst_slot && day->slot_due > 0.005 &&
-            MONDAY_S + second < day->plan.goal_end_s) {
-            day->result.worst_slot = off / day->slot_due;
+        if (MONDAY_S + second < day->plan.goal_end_s) {
+            day->result.worst_slot = fmax(day->result.worst_slot, off / day->slot_due);
         }
     }
     double now = plan_at(day, second), next = plan_at(day, second + 900);
@@ -355,7 +387,18 @@ static void setup_day(struct day *day, uint64_t seed)
     }
     struct plan_options options = {.mode = PLAN_EVEN, .curve = &curve};
     plan_day_build(&day->plan, &options, &tz, MONDAY_S);
-    throttle_init(&day->throttle);
+    struct buf text;
+    buf_init(&text, 8192);
+    pacer_curve_put(&text, &curve);
+    day->lead = pacer_lead_create();
+    BUG_ON(!day->lead || buf_failed(&text));
+    pacer_lead_begin(day->lead, STR_NONE, buf_str(&text));
+    buf_deinit(&text);
+    /* Not always at a slot's beginning. */
+    day->burst_at_s = day->scenario->burst_at_s;
+    day->burst_at_s += day->burst_at_s ? (int)((seed - 1) * 217 % 900) : 0;
+    day->outage_at_s = day->scenario->outage_at_s;
+    day->outage_at_s += day->outage_at_s ? (int)((seed - 1) * 217 % 900) : 0;
     day->p = 0.1;
     day->noise = 1;
 }
@@ -395,9 +438,7 @@ static struct result run_day(const struct scenario *scenario, enum law law, uint
         settle_second(day, second);
         double off = fabs((double)day->spent / (double)day->budget - plan_at(day, second));
         day->result.deviation = off > day->result.deviation ? off : day->result.deviation;
-        if (second % 10 == 9 && law == LAW_OURS) {
-            tick(day, second + 1);
-        }
+        tell_and_read(day, second + 1);
         if (second % 60 == 59 && law == LAW_STEP) {
             other_law(day, second + 1);
         }
@@ -412,6 +453,7 @@ static struct result run_day(const struct scenario *scenario, enum law law, uint
     result.spend = (double)day->spent / (double)day->budget;
     result.slot_error = day->slots_off;
     result.overspend = (double)day->seen_high / (double)day->budget;
+    pacer_lead_destroy(&day->lead);
     free(day);
     return result;
 }
@@ -473,24 +515,26 @@ static void check_figures(const struct scenario *scenario, const struct result *
     CHECK(result->spend >= 0.99 && result->spend <= 1 + scenario->limit_overspend);
     CHECK(result->deviation <= scenario->limit_deviation);
     CHECK(result->slot_error <= 0.10);
+    CHECK(result->worst_slot <= 0.10);
     CHECK(result->overspend <= scenario->limit_overspend);
 }
 
 static void full_table(const char *plot)
 {
-    printf("A day of %.1f M eligible requests; hours %s, win prices %s; worst of 5 seeds.\n\n",
-           world.requests_per_day / 1e6, world.shape_from, world.prices_from);
+    uint64_t seeds = getenv("SIM_SEEDS") ? strtoull(getenv("SIM_SEEDS"), NULL, 10) : 5;
+    int laws = getenv("SIM_OURS") ? 1 : LAW_COUNT;
+    printf("A day of %.1f M eligible requests; hours %s, win prices %s; worst of %d seeds.\n\n",
+           world.requests_per_day / 1e6, world.shape_from, world.prices_from, (int)seeds);
     printf("%-20s %-10s %9s %9s %9s %9s %9s\n", "scenario", "law", "spend", "deviation", "slot err",
            "worst", "overspend");
     for (size_t i = 0; i < SCENARIOS; i++) {
-        for (int law = 0; law < LAW_COUNT; law++) {
+        for (int law = 0; law < laws; law++) {
             struct result all = {.spend = 1e9, .overspend = -1};
-            for (uint64_t seed = 1; seed <= 5; seed++) {
+            for (uint64_t seed = 1; seed <= seeds; seed++) {
                 struct result one = run_day(&scenarios[i], (enum law)law, seed, NULL);
                 worse(&all, &one);
                 if (law == LAW_OURS) {
                     check_figures(&scenarios[i], &one);
-                    CHECK(one.worst_slot <= 0.15);
                 }
             }
             printf("%-20s %-10s %8.2f%% %8.2f%% %8.1f%% %8.1f%% %8.3f%%\n",
@@ -519,9 +563,9 @@ TEST(a_day_in_every_scenario_lands_on_plan)
     }
     for (size_t i = 0; i < SCENARIOS; i++) {
         struct result result = run_day(&scenarios[i], LAW_OURS, 1, NULL);
-        printf("%-20s spend %.2f%% deviation %.2f%% slot error %.1f%% (seed 1)\n",
+        printf("%-20s spend %.2f%% deviation %.2f%% slot error %.1f%% worst %.1f%% (seed 1)\n",
                scenarios[i].name, 100 * result.spend, 100 * result.deviation,
-               100 * result.slot_error);
+               100 * result.slot_error, 100 * result.worst_slot);
         check_figures(&scenarios[i], &result);
     }
 }

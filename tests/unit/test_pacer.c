@@ -135,6 +135,69 @@ TEST(it_says_why_a_budget_falls_short)
     pacer_lead_destroy(&world.lead);
 }
 
+/* Every quarter hour spends what was due in it when it began, also when the hours learned during the
+ * day show twice the traffic of the others; and the next day starts with the scale it learned. */
+TEST(quarter_hours_stay_on_their_line_while_hours_are_learned)
+{
+    struct world world;
+    begin(&world, (struct pacer_budget){.mode = PLAN_EVEN, .daily = 10000000});
+    struct plan_curve curve;
+    for (int hour = 0; hour < PLAN_HOURS_OF_WEEK; hour++) {
+        curve.per_hour[hour] = 5000000;
+    }
+    struct buf text;
+    buf_init(&text, 8192);
+    pacer_curve_put(&text, &curve);
+    pacer_lead_begin(world.lead, STR_NONE, buf_str(&text));
+    buf_deinit(&text);
+    double due = 0, from = 0;
+    for (int64_t at = 0; at < DAY_S / 24 * 22; at += 10) {
+        if (at % 900 == 0) {
+            double spent = (double)world.spent;
+            CHECK(at < 1800 || (spent - from > 0.98 * due && spent - from < 1.02 * due));
+            due = (1e7 - spent) * 900 / (double)(DAY_S - 1800 - at);
+            from = spent;
+        }
+        step(&world, START_S + at, 10000);
+    }
+    pacer_lead_destroy(&world.lead);
+}
+
+TEST(the_first_hour_and_a_new_day_know_the_scale_of_the_traffic)
+{
+    struct world world;
+    begin(&world, (struct pacer_budget){.mode = PLAN_EVEN, .daily = 10000000});
+    double before = 0;
+    for (int64_t at = 0; at <= DAY_S; at += 10) {
+        if (at == DAY_S / 2) { /* a new leader plans by what was learned: thrice as much at night */
+            struct str text = text_of_state(&world.state);
+            struct buf curve;
+            buf_init(&curve, 8192);
+            pacer_curve_put(&curve, pacer_lead_curve(world.lead));
+            pacer_lead_destroy(&world.lead);
+            world.lead = pacer_lead_create();
+            pacer_lead_begin(world.lead, text, buf_str(&curve));
+            buf_deinit(&curve);
+        }
+        step(&world, START_S + at, at % DAY_S < DAY_S / 6 ? 10000 : 30000);
+        const struct throttle_ratio *load = &world.state.throttle.load;
+        double seen = (double)load->over * PLAN_TRAFFIC_ONE / ((double)load->under + 1);
+        if (at < 3600) { /* the plan takes an hour to hold 1000 requests */
+            CHECK(at < 60 || seen > 10000);
+        } else if (at < DAY_S / 6) { /* from here on requests are counted in requests */
+            CHECK(seen > 0.9 && seen < 1.1);
+        } else if (at > DAY_S / 6 + 3600 && at < DAY_S / 2) {
+            CHECK(seen > 2.7 && seen < 3.3);
+        } else if (at >= DAY_S / 2 && at < DAY_S - 7200) {
+            CHECK(seen > 1.2 && seen < 1.4); /* of a mean of ten and thirty thousand */
+        } else if (at == DAY_S) { /* its last hour was thought to be 24.5, and was 32.3 million */
+            CHECK(seen > 0.7 * before && seen < 0.82 * before);
+        }
+        before = seen;
+    }
+    pacer_lead_destroy(&world.lead);
+}
+
 TEST(a_budget_seen_first_at_noon_plans_the_afternoon)
 {
     struct world world;
@@ -194,10 +257,12 @@ TEST(the_curve_is_learned_and_published)
 
 TEST(texts_from_redis_are_not_trusted)
 {
-    struct pacer_state state = {.date = 20241004, .p = 5, .throttle = {.p = 7}}, again;
+    struct pacer_state state = {.date = 20241004, .p = 5, .throttle = {.p = 7, .pending = -1}},
+                       again;
     struct str text = text_of_state(&state);
     CHECK(pacer_state_parse(text, &again));
     CHECK_INT(again.throttle.p, 7);
+    CHECK_INT(again.throttle.pending, -1);
     for (size_t len = 0; len + 2 < text.len; len++) {
         CHECK(!pacer_state_parse((struct str){text.ptr, len}, &again));
     }

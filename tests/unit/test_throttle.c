@@ -88,6 +88,78 @@ TEST(an_outage_does_not_open_the_throttle)
     CHECK(throttle.p > before);
 }
 
+/* A quarter hour of 90 ticks within a long day: every participation costs 1000 and is settled at
+ * once. missed: ticks of the first half in which nothing was let through. */
+static int64_t spend_a_slot(int missed, int doubled)
+{
+    struct throttle throttle;
+    throttle_init(&throttle);
+    const int64_t step = PLAN_ONE / 8640, start = PLAN_ONE / 4;
+    int64_t left = 9000ll * (6480 + 180) * 1000, slot_left = 0; /* 9000 a tick are due */
+    for (int tick = -180; tick < 90; tick++) {
+        if (tick == 0) {
+            slot_left = left;
+        }
+        int64_t in = 90000 * (int64_t)throttle.p / THROTTLE_ONE;
+        in = tick >= 0 && tick < missed ? 0 : tick >= 0 && tick < doubled ? in * 2 : in;
+        left -= in * 1000;
+        int64_t now = start + (tick + 1) * step;
+        int64_t slot = (tick + 1 + 180) / 90;
+        struct throttle_input input = {.elapsed_us = THROTTLE_TICK_US,
+                                       .eligible = 90000,
+                                       .participated = in ? in : 1,
+                                       .committed = in * 1000,
+                                       .closed = in * 1000,
+                                       .settled = in * 1000,
+                                       .planned_traffic = 90000ll * PLAN_TRAFFIC_ONE,
+                                       .remaining = left,
+                                       .spend_share = now,
+                                       .spend_share_next = now + step,
+                                       .traffic_next = 90000ll * PLAN_TRAFFIC_ONE,
+                                       .slot_s = (slot + 1) * 900,
+                                       .slot_share_end = start + (slot * 90 - 90) * step};
+        throttle_tick(&throttle, &input);
+    }
+    return (slot_left - left) / 9000 / 9; /* in 1/10000 of the 90 ticks' due */
+}
+
+TEST(a_slot_makes_up_for_what_it_missed_or_spent_too_early)
+{
+    int64_t usual = spend_a_slot(0, 0);
+    CHECK(usual > 9900 && usual < 10100);
+    int64_t missed = spend_a_slot(12, 0); /* two minutes of fifteen: without steering 8700 */
+    CHECK(missed > 9700 && missed < 10300);
+    int64_t early = spend_a_slot(0, 12); /* without steering 11300 */
+    CHECK(early > 9700 && early < 10300);
+}
+
+TEST(a_slot_steers_by_no_more_than_half_and_twice_its_need)
+{
+    struct throttle throttle;
+    throttle_init(&throttle);
+    struct throttle_input input;
+    for (int i = 0; i < 200; i++) {
+        input = flat_tick(&throttle, 100);
+        input.slot_s = 900;
+        input.slot_share_end = input.spend_share + PLAN_ONE / 200;
+        throttle_tick(&throttle, &input);
+    }
+    uint32_t before = throttle.p;
+    input = flat_tick(&throttle, 100);
+    input.slot_s = 900;
+    input.slot_share_end = input.spend_share + PLAN_ONE / 200;
+    input.remaining -= 1000000; /* ten slots' worth, at once */
+    for (int i = 0; i < 20; i++) {
+        throttle_tick(&throttle, &input);
+        CHECK(throttle.p > before / 5 * 2);
+    }
+    throttle_replan(&throttle); /* as when the target moved: nothing to make up for */
+    for (int i = 0; i < 20; i++) {
+        throttle_tick(&throttle, &input);
+    }
+    CHECK(throttle.p > before / 5 * 4);
+}
+
 TEST(nothing_left_means_nothing_let_through)
 {
     struct throttle throttle;
@@ -144,7 +216,9 @@ TEST(a_clock_that_steps_and_huge_numbers_do_no_harm)
             .in_flight = (int64_t)prng_below(&prng, 1ull << 51) - (1ll << 45),
             .spend_share = (int64_t)prng_below(&prng, PLAN_ONE + 1),
             .spend_share_next = (int64_t)prng_below(&prng, PLAN_ONE + 1),
-            .traffic_next = (int64_t)prng_below(&prng, 1ull << 40)};
+            .traffic_next = (int64_t)prng_below(&prng, 1ull << 40),
+            .slot_s = (int64_t)prng_below(&prng, 3) * 900,
+            .slot_share_end = (int64_t)prng_below(&prng, PLAN_ONE + 1)};
         if (prng_below(&prng, 3) == 0) {
             memset(&input.eligible, 0, sizeof(input) - offsetof(struct throttle_input, eligible));
         }
