@@ -252,49 +252,94 @@ static bool token_is_right(const struct admin *admin, struct str authorization)
            crypto_equal(authorization.ptr, token.ptr, token.len);
 }
 
-static void refuse(struct admin *admin, uint64_t ticket, int status, const char *headers,
-                   const char *text)
+static bool refuse(struct http_response *refusal, int status, const char *headers, const char *text)
 {
-    server_respond(admin->server, ticket,
-                   &(struct http_response){.status = status,
-                                           .content_type = STR("text/plain; charset=utf-8"),
-                                           .headers = str_from(headers),
-                                           .body = str_from(text)});
+    *refusal = (struct http_response){.status = status,
+                                      .content_type = STR("text/plain; charset=utf-8"),
+                                      .headers = str_from(headers),
+                                      .body = str_from(text)};
+    return false;
+}
+
+/* By its head alone: is there such a page, and may this client have it? */
+static bool admit(const struct admin *admin, const struct http_request *http,
+                  const struct admin_endpoint **endpoint, struct http_response *refusal)
+{
+    enum http_method method = http->method == HTTP_HEAD ? HTTP_GET : http->method;
+    unsigned allowed;
+    *endpoint = find_endpoint(http->path, method, &allowed);
+    if (!allowed) {
+        return refuse(refusal, 404, "", "no such page; / lists all\n");
+    }
+    if (!*endpoint) {
+        static const char *const allow[] = {"Allow: GET, HEAD\r\n", "Allow: POST\r\n",
+                                            "Allow: GET, HEAD, POST\r\n"};
+        return refuse(refusal, 405,
+                      allow[!(allowed & HTTP_POST)  ? 0
+                            : !(allowed & HTTP_GET) ? 1
+                                                    : 2],
+                      "");
+    }
+    bool configured = *admin->config->admin_token;
+    enum admin_right right = (*endpoint)->right;
+    if (right == ADMIN_WRITES && !configured) {
+        return refuse(refusal, 403, "", "no admin_token is configured\n");
+    }
+    if (right != ADMIN_OPEN && configured &&
+        !token_is_right(admin, http->fields[HTTP_AUTHORIZATION])) {
+        return refuse(refusal, 401, "WWW-Authenticate: Bearer\r\n",
+                      "the admin token is missing or wrong\n");
+    }
+    return true;
+}
+
+static uint64_t body_limit(const struct admin *admin, const struct admin_endpoint *endpoint)
+{
+    return (uint64_t)(endpoint->takes_catalogs ? admin->config->max_catalog_bytes
+                                               : admin->config->max_body_bytes);
+}
+
+static bool on_head(void *context, const struct http_request *head, uint64_t *body_bytes,
+                    struct http_response *refusal)
+{
+    const struct admin *admin = context;
+    const struct admin_endpoint *endpoint;
+    if (!admit(admin, head, &endpoint, refusal)) {
+        return false;
+    }
+    *body_bytes = body_limit(admin, endpoint);
+    return true;
 }
 
 static void on_request(void *context, const struct server_request *request)
 {
     struct admin *admin = context;
     const struct http_request *http = request->http;
-    enum http_method method = http->method == HTTP_HEAD ? HTTP_GET : http->method;
-    unsigned allowed;
-    const struct admin_endpoint *endpoint = find_endpoint(http->path, method, &allowed);
-    if (!allowed) {
-        refuse(admin, request->ticket, 404, "", "no such page; / lists all\n");
-    } else if (!endpoint) {
-        static const char *const allow[] = {"Allow: GET, HEAD\r\n", "Allow: POST\r\n",
-                                            "Allow: GET, HEAD, POST\r\n"};
-        unsigned which = !(allowed & HTTP_POST) ? 0 : !(allowed & HTTP_GET) ? 1 : 2;
-        refuse(admin, request->ticket, 405, allow[which], "");
-    } else if (endpoint->writes && !*admin->config->admin_token) {
-        refuse(admin, request->ticket, 403, "", "no admin_token is configured\n");
-    } else if (endpoint->writes && !token_is_right(admin, http->fields[HTTP_AUTHORIZATION])) {
-        refuse(admin, request->ticket, 401, "WWW-Authenticate: Bearer\r\n",
-               "the admin token is missing or wrong\n");
-    } else if (endpoint->where != ADMIN_HERE) {
-        fan_out(admin, endpoint, request, method);
-    } else {
-        struct admin_call *call = malloc(sizeof(*call));
-        BUG_ON(!call);
-        *call = (struct admin_call){.method = method,
-                                    .path = http->path,
-                                    .query = http->query,
-                                    .body = http->body,
-                                    .finish = finish_here,
-                                    .owner = admin,
-                                    .id = request->ticket};
-        endpoint->handle(admin->supervisor, call);
+    const struct admin_endpoint *endpoint;
+    struct http_response refusal;
+    if (!admit(admin, http, &endpoint, &refusal)) {
+        server_respond(admin->server, request->ticket, &refusal);
+        return;
     }
+    if (http->body.len > body_limit(admin, endpoint)) {
+        server_respond_status(admin->server, request->ticket, 413);
+        return;
+    }
+    enum http_method method = http->method == HTTP_HEAD ? HTTP_GET : http->method;
+    if (endpoint->where != ADMIN_HERE) {
+        fan_out(admin, endpoint, request, method);
+        return;
+    }
+    struct admin_call *call = malloc(sizeof(*call));
+    BUG_ON(!call);
+    *call = (struct admin_call){.method = method,
+                                .path = http->path,
+                                .query = http->query,
+                                .body = http->body,
+                                .finish = finish_here,
+                                .owner = admin,
+                                .id = request->ticket};
+    endpoint->handle(admin->supervisor, call);
 }
 
 static void handle_list(void *context, struct admin_call *call)
@@ -315,8 +360,11 @@ static void handle_list(void *context, struct admin_call *call)
 struct admin *admin_create(struct loop *loop, const struct config *config,
                            struct supervisor *supervisor, int fd)
 {
-    static const struct admin_endpoint list = {"/",        HTTP_GET,    false,
-                                               ADMIN_HERE, handle_list, "this list"};
+    static const struct admin_endpoint list = {.path = "/",
+                                               .methods = HTTP_GET,
+                                               .where = ADMIN_HERE,
+                                               .handle = handle_list,
+                                               .help = "this list"};
     struct admin *admin = calloc(1, sizeof(*admin));
     if (!admin) {
         return NULL;
@@ -326,13 +374,17 @@ struct admin *admin_create(struct loop *loop, const struct config *config,
     admin->supervisor = supervisor;
     admin_register(&list);
     struct server_options options = server_options_default();
-    options.limits.body_bytes = (uint64_t)config->max_catalog_bytes;
+    int64_t body_bytes = config->max_catalog_bytes > config->max_body_bytes
+                             ? config->max_catalog_bytes
+                             : config->max_body_bytes;
+    options.limits.body_bytes = (uint64_t)body_bytes;
     options.max_connections = ADMIN_CONNECTIONS_MAX;
     options.out_bytes = CONTROL_MAX_BYTES;
     options.body_timeout_us = MINUTE_US;
     options.write_timeout_us = MINUTE_US;
     options.handle_timeout_us = ADMIN_TIMEOUT_US;
     options.handler = on_request;
+    options.head = on_head;
     options.context = admin;
     if (server_create(loop, &options, &admin->server) || server_listen(admin->server, fd)) {
         admin_destroy(&admin);

@@ -5,8 +5,10 @@
  *   curl --> supervisor --HERE--> handler
  *                     '--ANY_WORKER / EVERY_WORKER--> control --> worker: handler --> reply
  *
- * Reading needs no token (the port is loopback unless told otherwise); what writes needs
- * "Authorization: Bearer <admin_token>", and is refused when no token is configured. */
+ * Health and metrics need no token (the port is loopback unless told otherwise). What writes needs
+ * "Authorization: Bearer <admin_token>", and is refused when no token is configured; what costs a
+ * worker time or tells of plans needs it when one is configured. Who has no right is told so by the
+ * head alone: the body is not read. */
 #pragma once
 
 #include <stdbool.h>
@@ -40,13 +42,20 @@ enum admin_where {
     ADMIN_EVERY_WORKER /* all that are up; JSON replies are joined into an array, others in turn */
 };
 
+enum admin_right {
+    ADMIN_OPEN,    /* everybody who reaches the port */
+    ADMIN_GUARDED, /* the token, when one is configured */
+    ADMIN_WRITES   /* the token; refused when none is configured */
+};
+
 struct admin_endpoint {
     const char *path;
     unsigned methods; /* bits of enum http_method */
-    bool writes;
+    enum admin_right right;
     enum admin_where where;
     void (*handle)(void *context, struct admin_call *call);
     const char *help;
+    bool takes_catalogs; /* bodies up to max_catalog; else up to max_body, as a bid request */
 };
 /* endpoint must outlive the process; before any fork, so that all processes know it. */
 void admin_register(const struct admin_endpoint *endpoint);

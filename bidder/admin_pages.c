@@ -89,14 +89,16 @@ static void handle_load(void *context, struct admin_call *call)
 void admin_pages_register(void)
 {
     static const struct admin_endpoint pages[] = {
-        {"/healthz", HTTP_GET, false, ADMIN_HERE, handle_healthz, "the supervisor is alive"},
-        {"/readyz", HTTP_GET, false, ADMIN_HERE, handle_readyz,
-         "200 when bids can be made, else 503 with reasons"},
-        {"/metrics", HTTP_GET, false, ADMIN_HERE, handle_metrics, "Prometheus text"},
-        {"/metrics/lines", HTTP_GET, false, ADMIN_HERE, handle_metrics,
-         "the same with every line item, however many"},
-        {"/catalog", HTTP_POST, true, ADMIN_HERE, handle_load,
-         "body: a catalog file; checked, then active in all workers, or 422 with all problems"},
+        {"/healthz", HTTP_GET, ADMIN_OPEN, ADMIN_HERE, handle_healthz, "the supervisor is alive",
+         false},
+        {"/readyz", HTTP_GET, ADMIN_OPEN, ADMIN_HERE, handle_readyz,
+         "200 when bids can be made, else 503 with reasons", false},
+        {"/metrics", HTTP_GET, ADMIN_OPEN, ADMIN_HERE, handle_metrics, "Prometheus text", false},
+        {"/metrics/lines", HTTP_GET, ADMIN_OPEN, ADMIN_HERE, handle_metrics,
+         "the same with every line item, however many", false},
+        {"/catalog", HTTP_POST, ADMIN_WRITES, ADMIN_HERE, handle_load,
+         "body: a catalog file; checked, then active in all workers, or 422 with all problems",
+         true},
     };
     for (unsigned i = 0; i < sizeof(pages) / sizeof(pages[0]); i++) {
         admin_register(&pages[i]);

@@ -344,7 +344,7 @@ static void handle_audience(void *context, struct admin_call *call)
 static const struct admin_endpoint consent_endpoint = {
     .path = "/consent",
     .methods = HTTP_POST,
-    .writes = true,
+    .right = ADMIN_WRITES,
     .where = ADMIN_ANY_WORKER,
     .handle = handle_consent,
     .help = "A person's consent and preferences: {\"id\": \"ifa:...\", \"withdrawn\": true, "
@@ -354,7 +354,7 @@ static const struct admin_endpoint consent_endpoint = {
 static const struct admin_endpoint audience_endpoint = {
     .path = "/audience",
     .methods = HTTP_POST,
-    .writes = true,
+    .right = ADMIN_WRITES,
     .where = ADMIN_ANY_WORKER,
     .handle = handle_audience,
     .help = "A person's segments: {\"id\": \"ifa:...\", \"add\": [\"segment\"], \"remove\": [], "

@@ -22,6 +22,7 @@ struct brand_desk;
 struct dmp_desk;
 struct event_log;
 struct freq_store;
+struct loop;
 struct pacer;
 struct report;
 struct auction_desk;
@@ -56,6 +57,7 @@ struct auction_options {
 
 /* What an auction works with. Borrowed; all outlive the desk. NULL where said. */
 struct auction_desks {
+    struct loop *loop; /* for explanations, which take turns */
     struct freq_store *store;
     struct budget_ledger *ledger;
     struct return_quota *quota; /* may be NULL */
@@ -98,8 +100,10 @@ void auction_shed(struct auction_desk *desk, const struct auction_call *call,
                   enum no_bid_reason reason);
 
 /* Why every line item of the catalog does or does not bid on the request, as text. Reads the person
- * like an auction does, reserves and commits nothing. done comes exactly once; text is valid during
- * it. STATUS_INVALID: no such exchange, or the body is not a bid request (error has the reason). */
+ * like an auction does, reserves and commits nothing. Works a millisecond per turn of the loop, one
+ * request at a time. done comes exactly once; text is valid during it. STATUS_INVALID: no such
+ * exchange, or the body is not a bid request; STATUS_LIMIT: busy, try again (error has the reason).
+ */
 typedef void explain_fn(void *owner, struct str text);
 enum status auction_explain(struct auction_desk *desk, struct str exchange_id, struct str body,
                             explain_fn *done, void *owner, struct buf *error) MUST_USE;

@@ -52,6 +52,7 @@ void auction_desk_destroy(struct auction_desk **desk)
     if (!*desk) {
         return;
     }
+    explain_stop(*desk);
     for (uint32_t i = 0; (*desk)->pool && i < (*desk)->options.max_auctions; i++) {
         struct auction *auction = &(*desk)->pool[i];
         if (auction->read) {
@@ -113,6 +114,7 @@ struct auction *auction_borrow(struct auction_desk *desk)
     if (auction) {
         desk->free = auction->next_free;
         desk->running++;
+        auction_note_running(desk);
         desk->sequence = (desk->sequence + 1) & ((1ull << 40) - 1);
         auction->id = (uint64_t)desk->options.owner << 40 | desk->sequence;
         auction->catalog = catalog_retain(desk->catalog);
@@ -162,6 +164,7 @@ void auction_return(struct auction *auction)
     auction->next_free = desk->free;
     desk->free = auction;
     desk->running--;
+    auction_note_running(desk);
 }
 
 void auction_shed(struct auction_desk *desk, const struct auction_call *call,

@@ -59,6 +59,7 @@ struct auction_desk {
     struct shading *shading;           /* owned; by line slot, CATALOG_MAX_LINES of them */
     struct auction *pool;              /* owned array */
     struct auction *free;
+    struct explain *explaining; /* one at a time; NULL = none */
     uint32_t running;
     uint64_t sequence;
     struct buf adm; /* scratch of the encoder */
@@ -82,6 +83,7 @@ void auction_note_pushes(struct auction *auction, const struct decision *decisio
 void auction_note_bid(struct auction *auction, const struct decision *decision);
 void auction_note_end(struct auction *auction, const struct auction_answer *answer, bool sent);
 void auction_note_shed(const struct catalog_exchange *exchange, enum no_bid_reason reason);
+void auction_note_running(const struct auction_desk *desk);
 void auction_note_truncated(struct auction *auction);
 
 /* An answer has the request's format. */
@@ -89,6 +91,9 @@ static inline struct str auction_content_type(enum wire_format format)
 {
     return format == WIRE_JSON ? STR("application/json") : STR("application/x-protobuf");
 }
+
+/* explain.c: gives up the explanation under way; its done is called. */
+void explain_stop(struct auction_desk *desk);
 
 /* auction.c, used by the others. */
 /* From and back to the pool; NULL when every auction is running. */

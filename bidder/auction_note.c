@@ -205,9 +205,13 @@ void auction_note_bid(struct auction *auction, const struct decision *decision)
     metric_add(&auction_metrics, AUCTION_SWAPPED, 0, decision->swapped);
 }
 
+void auction_note_running(const struct auction_desk *desk)
+{
+    metric_set(&auction_metrics, AUCTION_RUNNING, 0, desk->running);
+}
+
 void auction_note_end(struct auction *auction, const struct auction_answer *answer, bool sent)
 {
-    metric_set(&auction_metrics, AUCTION_RUNNING, 0, auction->desk->running - 1);
     if (auction->arena.grown) {
         metric_add(&auction_metrics, AUCTION_ARENA_GROWN, 0, auction->arena.grown);
         auction->arena.grown = 0;

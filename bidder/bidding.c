@@ -34,10 +34,14 @@ static void handle_explain(void *context, struct admin_call *call)
         admin_reply_text(call, 503, "no catalog is loaded\n");
     } else if (!http_query_get(call->query, STR("exchange"), &exchange)) {
         admin_reply_text(call, 400, "say which exchange: /explain?exchange=ID\n");
-    } else if (auction_explain(bidding->auctions, exchange, call->body, on_explained, call,
-                               &error) != STATUS_OK) {
-        buf_put_char(&error, '\n');
-        admin_reply(call, 400, "text/plain; charset=utf-8", buf_str(&error));
+    } else {
+        enum status status =
+            auction_explain(bidding->auctions, exchange, call->body, on_explained, call, &error);
+        if (status) {
+            buf_put_char(&error, '\n');
+            admin_reply(call, status == STATUS_INVALID ? 400 : 503, "text/plain; charset=utf-8",
+                        buf_str(&error));
+        }
     }
     buf_deinit(&error);
 }
@@ -45,6 +49,7 @@ static void handle_explain(void *context, struct admin_call *call)
 static const struct admin_endpoint explain_endpoint = {
     .path = "/explain",
     .methods = HTTP_POST,
+    .right = ADMIN_GUARDED,
     .where = ADMIN_ANY_WORKER,
     .handle = handle_explain,
     .help = "Why each line item would or would not bid on the request in the body (?exchange=ID).",
@@ -72,6 +77,7 @@ static void handle_pacing(void *context, struct admin_call *call)
 static const struct admin_endpoint pacing_endpoint = {
     .path = "/pacing",
     .methods = HTTP_GET,
+    .right = ADMIN_GUARDED,
     .where = ADMIN_ANY_WORKER,
     .handle = handle_pacing,
     .help = "Planned and spent of every budget, throttle, forecast, why (?format=json).",
@@ -214,6 +220,7 @@ static bool create_desks(struct bidding *bidding, const struct config *config)
         .secret = str_from(config->secret),
     };
     const struct auction_desks desks = {
+        .loop = &bidding->worker->loop,
         .store = bidding->store,
         .ledger = bidding->ledger,
         .quota = bidding->quota,

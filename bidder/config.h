@@ -21,9 +21,10 @@
     X(STRING, admin, "admin", "127.0.0.1:8081", 0, 0,                                              \
       "Where health, metrics, catalog and reports are served: address:port or unix:/path.")        \
     X(BOOL, admin_public, "admin_public", "no", 0, 0,                                              \
-      "Allow admin to be an address that is not loopback. Everybody who reaches it can read.")     \
+      "Allow admin to be an address that is not loopback. Health and metrics are open to all.")    \
     X(SECRET, admin_token, "admin_token", "", 0, 0,                                                \
-      "Bearer token for admin requests that change something. Without one they are refused.")      \
+      "Bearer token for admin requests: without one what changes something is refused; with one "  \
+      "explanations and pacing need it, too.")                                                      \
     X(STRING, admin_token_file, "admin_token_file", "", 0, 0,                                      \
       "File that holds the admin token.")                                                          \
     X(INT, workers, "workers", "0", 0, 256,                                                        \

@@ -242,11 +242,34 @@ static void dispatch(struct conn *conn)
     server->options.handler(server->options.context, &request);
 }
 
+/* The head is here and the body is not. False: the request is refused for what it has said. */
+static bool judge_head(struct conn *conn)
+{
+    const struct server_options *options = &conn->server->options;
+    uint64_t body_bytes = options->limits.body_bytes;
+    struct http_request head;
+    struct http_response refusal = {.status = 400};
+    http_reader_head(&conn->reader, conn->in.data + conn->in_start, &head);
+    if (!options->head(options->context, &head, &body_bytes, &refusal)) {
+        put_response(conn, &refusal, true);
+        start_close(conn, CONN_CLOSE_REFUSED);
+        return false;
+    }
+    if (!http_reader_limit_body(&conn->reader, body_bytes)) {
+        refuse(conn, 413, CONN_CLOSE_REFUSED);
+        return false;
+    }
+    return true;
+}
+
 static void wait_for_more(struct conn *conn)
 {
     bool in_body = http_reader_in_body(&conn->reader);
     if (in_body && conn->state != CONN_BODY) {
         set_state(conn, CONN_BODY);
+        if (conn->server->options.head && !judge_head(conn)) {
+            return;
+        }
     } else if (!in_body && conn->state == CONN_IDLE && http_reader_started(&conn->reader)) {
         set_state(conn, CONN_HEAD);
     }

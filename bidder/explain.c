@@ -1,20 +1,33 @@
 /* Why each line item does or does not bid on a request: the checks of an auction, one line at a
- * time, with the values compared. Borrows an auction from the pool; takes nothing for good. */
+ * time, with the values compared. Borrows an auction from the pool; takes nothing for good.
+ *
+ *   auction_explain > read the person > step, step, ... > explain_finish
+ *
+ * A step is a bounded time of one turn of the loop, so that the auctions of the worker go on. */
 #include "bidder/auction_internal.h"
 
 #include "bidder/base/bug.h"
 #include "bidder/base/clock.h"
+#include "bidder/base/loop.h"
 #include "bidder/target.h"
 
+/* Lies in the arena of its auction. */
 struct explain {
     struct auction *auction;
     explain_fn *done;
     void *owner;
+    struct freq_view *blind; /* of somebody about whom nothing could be read */
+    struct loop_timer timer;
+    uint32_t imp, line;   /* the next to be looked at */
+    struct arena scratch; /* of one line */
     struct buf out;
     struct buf detail;
 };
 
-#define EXPLAIN_LIMIT_BYTES (8 * 1024 * 1024)
+#define EXPLAIN_LIMIT_BYTES   (8 * 1024 * 1024)
+#define EXPLAIN_STEP_US       1000
+#define EXPLAIN_SCRATCH_BYTES (16 * 1024)
+#define EXPLAIN_SCRATCH_LIMIT (1024 * 1024)
 
 static void put_line(struct explain *explain, struct str line, const char *verdict,
                      const char *reason)
@@ -79,7 +92,7 @@ static void explain_line(struct explain *explain, const struct decide_context *c
     struct offer offer;
     enum no_bid_reason reason = auction_reason_of_select(select_offer(
         catalog, auction->exchange, &auction->request, imp, index,
-        auction_line_price(auction, imp, line), &auction->arena, &offer, &explain->detail));
+        auction_line_price(auction, imp, line), &explain->scratch, &offer, &explain->detail));
     uint32_t creative = CATALOG_NONE;
     bool uncapped = false;
     if (!reason) {
@@ -127,55 +140,99 @@ static void put_person(struct explain *explain)
     BUF_PUT_LITERAL(&explain->out, "\n");
 }
 
-static void explain_all(struct explain *explain)
+static void put_imp(struct explain *explain, const struct bidreq_imp *imp)
 {
-    struct auction *auction = explain->auction;
-    const struct catalog *catalog = auction->catalog;
-    struct decide_context context = auction_decide_context(auction);
-    context.note = NULL;
-    const struct catalog_exchange *profile = &catalog->exchanges[auction->exchange];
-    buf_printf(&explain->out, "request %.*s on %.*s, catalog generation %llu, %u impression(s)\n",
-               STR_ARG(auction->request.id), STR_ARG(profile->id),
-               (unsigned long long)catalog->generation, auction->request.imp.count);
-    put_person(explain);
-    for (uint32_t i = 0; i < auction->request.imp.count; i++) {
-        const struct bidreq_imp *imp = &auction->request.imp.items[i];
-        buf_printf(&explain->out, "impression %.*s:%s%s%s%s", STR_ARG(imp->id),
-                   imp->banner ? " banner" : "", imp->video ? " video" : "",
-                   imp->audio ? " audio" : "", imp->native ? " native" : "");
-        BUF_PUT_LITERAL(&explain->out, ", floor ");
-        buf_put_micros(&explain->out, select_real_price(profile, imp->bidfloor_micros));
-        buf_printf(&explain->out, " %.*s", STR_ARG(imp->bidfloorcur));
-        for (uint32_t d = 0; d < imp->deals.count; d++) {
-            buf_printf(&explain->out, "%s%.*s", d ? ", " : ", deals ",
-                       STR_ARG(imp->deals.items[d].id));
-        }
-        buf_put_str(&explain->out, imp->private_auction ? STR(" (private auction)\n") : STR("\n"));
-        for (uint32_t line = 0; line < catalog->line_count; line++) {
-            explain_line(explain, &context, imp, line);
-        }
+    const struct auction *auction = explain->auction;
+    const struct catalog_exchange *profile = &auction->catalog->exchanges[auction->exchange];
+    buf_printf(&explain->out, "impression %.*s:%s%s%s%s", STR_ARG(imp->id),
+               imp->banner ? " banner" : "", imp->video ? " video" : "", imp->audio ? " audio" : "",
+               imp->native ? " native" : "");
+    BUF_PUT_LITERAL(&explain->out, ", floor ");
+    buf_put_micros(&explain->out, select_real_price(profile, imp->bidfloor_micros));
+    buf_printf(&explain->out, " %.*s", STR_ARG(imp->bidfloorcur));
+    for (uint32_t d = 0; d < imp->deals.count; d++) {
+        buf_printf(&explain->out, "%s%.*s", d ? ", " : ", deals ", STR_ARG(imp->deals.items[d].id));
     }
+    buf_put_str(&explain->out, imp->private_auction ? STR(" (private auction)\n") : STR("\n"));
 }
 
 static void explain_finish(struct explain *explain, struct str text)
 {
     struct auction *auction = explain->auction;
+    auction->desk->explaining = NULL;
+    loop_timer_stop(&explain->timer);
     explain->done(explain->owner, text);
+    arena_deinit(&explain->scratch);
     buf_deinit(&explain->out);
     buf_deinit(&explain->detail);
     auction_return(auction); /* the arena, and with it explain, goes here */
 }
 
-static void explain_end(struct explain *explain)
+void explain_stop(struct auction_desk *desk)
 {
-    explain_all(explain);
-    struct str text = buf_str(&explain->out);
-    if (buf_failed(&explain->out)) {
-        static const char cut[] = "\n... cut: the explanation is too long\n";
-        size_t room = explain->out.len < sizeof(cut) ? 0 : explain->out.len - sizeof(cut);
-        memcpy(explain->out.data + room, cut, sizeof(cut) - 1);
+    if (desk->explaining) {
+        explain_finish(desk->explaining, STR("the worker ends: ask again\n"));
     }
-    explain_finish(explain, text);
+}
+
+static void explain_cut(struct explain *explain)
+{
+    static const char cut[] = "\n... cut: the explanation is too long\n";
+    size_t room = explain->out.len < sizeof(cut) ? 0 : explain->out.len - sizeof(cut);
+    memcpy(explain->out.data + room, cut, sizeof(cut) - 1);
+    explain_finish(explain, buf_str(&explain->out));
+}
+
+static void explain_next(struct explain *explain, const struct decide_context *context)
+{
+    struct auction *auction = explain->auction;
+    const struct bidreq_imp *imp = &auction->request.imp.items[explain->imp];
+    if (explain->line == 0) {
+        put_imp(explain, imp);
+    }
+    if (explain->line < auction->catalog->line_count) {
+        explain_line(explain, context, imp, explain->line++);
+        arena_reset(&explain->scratch);
+    } else {
+        explain->line = 0;
+        explain->imp++;
+    }
+}
+
+static void on_step(void *owner)
+{
+    struct explain *explain = owner;
+    struct auction *auction = explain->auction;
+    int64_t end_us = clock_mono_us() + EXPLAIN_STEP_US;
+    if (!auction_is_current(auction)) {
+        explain_finish(explain, STR("the catalog was changed meanwhile: ask again\n"));
+        return;
+    }
+    struct decide_context context = auction_decide_context(auction);
+    context.note = NULL;
+    while (explain->imp < auction->request.imp.count && !buf_failed(&explain->out) &&
+           clock_mono_us() < end_us) {
+        explain_next(explain, &context);
+    }
+    if (buf_failed(&explain->out)) {
+        explain_cut(explain);
+    } else if (explain->imp == auction->request.imp.count) {
+        explain_finish(explain, buf_str(&explain->out));
+    } else {
+        loop_timer_start(&explain->timer, 0);
+    }
+}
+
+/* What is known of the person has come. */
+static void explain_begin(struct explain *explain)
+{
+    struct auction *auction = explain->auction;
+    const struct catalog *catalog = auction->catalog;
+    buf_printf(&explain->out, "request %.*s on %.*s, catalog generation %llu, %u impression(s)\n",
+               STR_ARG(auction->request.id), STR_ARG(catalog->exchanges[auction->exchange].id),
+               (unsigned long long)catalog->generation, auction->request.imp.count);
+    put_person(explain);
+    on_step(explain);
 }
 
 static void on_read(void *owner, struct freq_read *read, const struct freq_view *view)
@@ -187,13 +244,60 @@ static void on_read(void *owner, struct freq_read *read, const struct freq_view 
         explain_finish(explain, STR("the exchange has left the catalog meanwhile\n"));
         return;
     }
-    explain_end(explain);
+    explain_begin(explain);
 }
 
 static uint32_t find_exchange(const struct catalog *catalog, struct str id)
 {
     uint32_t exchange = str_table_get(&catalog->exchange_by_id, id);
     return exchange == STR_TABLE_NONE ? CATALOG_NONE : exchange;
+}
+
+/* Everything that takes memory, and the request. NULL with what is wrong in error. */
+static struct explain *explain_open(struct auction *auction, struct str body, struct buf *error)
+{
+    auction->body = arena_strdup(&auction->arena, body);
+    struct explain *explain = arena_calloc(&auction->arena, 1, sizeof(*explain));
+    struct freq_view *blind = arena_calloc(&auction->arena, 1, sizeof(*blind));
+    bool memory = auction->body.ptr && explain && blind &&
+                  arena_init(&explain->scratch, EXPLAIN_SCRATCH_BYTES, EXPLAIN_SCRATCH_LIMIT);
+    enum bidreq_reject reject =
+        memory ? openrtb_json_decode(auction->body, &auction->arena, &auction->request)
+               : BIDREQ_NO_MEMORY;
+    if (reject != BIDREQ_OK) {
+        buf_printf(error, "not a bid request: %s", bidreq_reject_name(reject));
+        if (memory) {
+            arena_deinit(&explain->scratch);
+        }
+        return NULL;
+    }
+    explain->blind = blind;
+    explain->auction = auction;
+    buf_init(&explain->out, EXPLAIN_LIMIT_BYTES);
+    buf_init(&explain->detail, 4096);
+    loop_timer_init(&explain->timer, auction->desk->desks.loop, on_step, explain);
+    return explain;
+}
+
+static void read_person(struct explain *explain)
+{
+    struct auction *auction = explain->auction;
+    const struct auction_desk *desk = auction->desk;
+    const struct catalog_exchange *profile = &auction->catalog->exchanges[auction->exchange];
+    person_identify(&desk->person_secret, profile->ids, profile->id_count, profile->household_ids,
+                    profile->household_id_count, &auction->request, &auction->person);
+    bool known = auction->person.key_count || auction->person.has_household;
+    if (known) {
+        auction->read = freq_read_start(desk->desks.store, &auction->person, auction->now_s,
+                                        auction->deadline_us, on_read, explain);
+        if (auction->read) {
+            return;
+        }
+    }
+    explain->blind->outcome = known ? FREQ_UNAVAILABLE : FREQ_NO_PERSON;
+    explain->blind->absence = auction->person.absence;
+    auction->view = explain->blind;
+    explain_begin(explain);
 }
 
 enum status auction_explain(struct auction_desk *desk, struct str exchange_id, struct str body,
@@ -204,9 +308,11 @@ enum status auction_explain(struct auction_desk *desk, struct str exchange_id, s
         buf_printf(error, "the catalog has no exchange \"%.*s\"", STR_ARG(exchange_id));
         return STATUS_INVALID;
     }
-    struct auction *auction = auction_borrow(desk);
+    struct auction *auction = desk->explaining ? NULL : auction_borrow(desk);
     if (!auction) {
-        BUF_PUT_LITERAL(error, "too many auctions are running; try again");
+        buf_printf(error, "%s; try again",
+                   desk->explaining ? "the worker is busy with another explanation"
+                                    : "too many auctions are running");
         return STATUS_LIMIT;
     }
     auction->exchange = exchange;
@@ -214,37 +320,15 @@ enum status auction_explain(struct auction_desk *desk, struct str exchange_id, s
     auction->now_us = clock_mono_us();
     auction->now_s = clock_wall_us() / 1000000;
     auction->deadline_us = auction->now_us + 1000000;
-    auction->body = arena_strdup(&auction->arena, body);
-    struct explain *explain = arena_calloc(&auction->arena, 1, sizeof(*explain));
-    enum bidreq_reject reject =
-        !auction->body.ptr || !explain
-            ? BIDREQ_NO_MEMORY
-            : openrtb_json_decode(auction->body, &auction->arena, &auction->request);
-    if (reject != BIDREQ_OK) {
-        buf_printf(error, "not a bid request: %s", bidreq_reject_name(reject));
+    struct explain *explain = explain_open(auction, body, error);
+    if (!explain) {
         auction_return(auction);
         return STATUS_INVALID;
     }
-    *explain = (struct explain){.auction = auction, .done = done, .owner = owner};
-    buf_init(&explain->out, EXPLAIN_LIMIT_BYTES);
-    buf_init(&explain->detail, 4096);
-    const struct catalog_exchange *profile = &desk->catalog->exchanges[exchange];
+    explain->done = done;
+    explain->owner = owner;
+    desk->explaining = explain;
     auction->request_hash = hash_str(auction->request.id);
-    person_identify(&desk->person_secret, profile->ids, profile->id_count, profile->household_ids,
-                    profile->household_id_count, &auction->request, &auction->person);
-    if (auction->person.key_count || auction->person.has_household) {
-        auction->read = freq_read_start(desk->desks.store, &auction->person, auction->now_s,
-                                        auction->deadline_us, on_read, explain);
-        if (auction->read) {
-            return STATUS_OK;
-        }
-    }
-    struct freq_view *view = arena_calloc(&auction->arena, 1, sizeof(*view));
-    BUG_ON(!view); /* the arena holds a request and more than this */
-    view->outcome = auction->person.key_count || auction->person.has_household ? FREQ_UNAVAILABLE
-                                                                               : FREQ_NO_PERSON;
-    view->absence = auction->person.absence;
-    auction->view = view;
-    explain_end(explain);
+    read_person(explain);
     return STATUS_OK;
 }

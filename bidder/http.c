@@ -37,7 +37,7 @@ static enum http_result bad(struct http_reader *reader, int status, const char *
 
 void http_reader_init(struct http_reader *reader, const struct http_limits *limits)
 {
-    *reader = (struct http_reader){.limits = limits};
+    *reader = (struct http_reader){.limits = limits, .body_limit = limits->body_bytes};
 }
 
 bool http_reader_started(const struct http_reader *reader)
@@ -282,7 +282,7 @@ static enum http_result end_head(struct http_reader *reader)
     if (reader->request.method == HTTP_POST && !has_length && !reader->chunked) {
         return bad(reader, 411, "POST without a length");
     }
-    if (has_length && reader->expected > reader->limits->body_bytes) {
+    if (has_length && reader->expected > reader->body_limit) {
         return bad(reader, 413, "body too large");
     }
     reader->body_start = reader->body_end = reader->position;
@@ -332,19 +332,32 @@ static enum http_result read_header(struct http_reader *reader, const char *data
 
 /* --- body ----------------------------------------------------------------------------------- */
 
-static enum http_result finish(struct http_reader *reader, const char *data)
+void http_reader_head(const struct http_reader *reader, const char *data, struct http_request *head)
 {
-    struct http_request *request = &reader->request;
     struct str target = reader->target.len ? view_of(data, reader->target) : STR("/");
-    request->path = str_cut(&target, '?');
-    request->query = target;
+    *head = reader->request;
+    head->path = str_cut(&target, '?');
+    head->query = target;
     for (unsigned i = 0; i < HTTP_FIELD_COUNT; i++) {
         bool seen = reader->fields_seen & (1u << i);
-        request->fields[i] = seen ? view_of(data, reader->spans[i]) : STR_NONE;
+        head->fields[i] = seen ? view_of(data, reader->spans[i]) : STR_NONE;
     }
-    request->body = (struct str){data + reader->body_start, reader->body_end - reader->body_start};
-    request->keep_alive =
-        request->minor ? !reader->close_asked : reader->keep_asked && !reader->close_asked;
+    head->keep_alive =
+        head->minor ? !reader->close_asked : reader->keep_asked && !reader->close_asked;
+}
+
+bool http_reader_limit_body(struct http_reader *reader, uint64_t body_bytes)
+{
+    BUG_ON(!http_reader_in_body(reader));
+    reader->body_limit = body_bytes < reader->body_limit ? body_bytes : reader->body_limit;
+    return reader->body_end - reader->body_start + reader->expected <= reader->body_limit;
+}
+
+static enum http_result finish(struct http_reader *reader, const char *data)
+{
+    http_reader_head(reader, data, &reader->request);
+    reader->request.body =
+        (struct str){data + reader->body_start, reader->body_end - reader->body_start};
     reader->consumed = reader->position;
     reader->phase = HTTP_PHASE_DONE;
     return HTTP_DONE;
@@ -395,8 +408,8 @@ static enum http_result read_chunk_size(struct http_reader *reader, const char *
     if (reader->extra_bytes > reader->limits->head_bytes) {
         return bad(reader, 400, "too many chunk extensions");
     }
-    if (overflow || size > reader->limits->body_bytes ||
-        reader->body_end - reader->body_start + size > reader->limits->body_bytes) {
+    if (overflow || size > reader->body_limit ||
+        reader->body_end - reader->body_start + size > reader->body_limit) {
         return bad(reader, 413, "body too large");
     }
     reader->position += line.len + 2;

@@ -94,9 +94,10 @@ struct http_reader {
     size_t scanned;     /* no line end before it */
     size_t head_start;
     size_t body_start;
-    size_t body_end;    /* joined so far */
-    uint64_t expected;  /* Content-Length, or what is left of the chunk */
-    size_t extra_bytes; /* chunk extensions and trailers so far */
+    size_t body_end;     /* joined so far */
+    uint64_t expected;   /* Content-Length, or what is left of the chunk */
+    uint64_t body_limit; /* limits->body_bytes, unless lowered for this request */
+    size_t extra_bytes;  /* chunk extensions and trailers so far */
     uint32_t headers;
     uint32_t fields_seen; /* bit set of enum http_field */
     struct http_span {
@@ -118,3 +119,8 @@ enum http_result http_read(struct http_reader *reader, char *data, size_t *len);
 bool http_reader_started(const struct http_reader *reader);
 /* The head is complete and the body is not: it is time for 100 Continue when one is expected. */
 bool http_reader_in_body(const struct http_reader *reader);
+/* While the body is being read: the request as far as it is known, views as after HTTP_DONE. */
+void http_reader_head(const struct http_reader *reader, const char *data,
+                      struct http_request *head);
+/* While the body is being read: it may have at most so many bytes. False: it already has more. */
+bool http_reader_limit_body(struct http_reader *reader, uint64_t body_bytes);

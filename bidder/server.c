@@ -21,8 +21,9 @@ METRIC_DEFINE(server, SERVER_METRICS);
 const char *conn_close_text(unsigned reason)
 {
     static const char *const texts[CONN_CLOSE_COUNT] = {
-        "peer",         "aborted",      "reset",         "asked",           "bad_request", "idle",
-        "head_timeout", "body_timeout", "write_timeout", "handler_timeout", "out_limit",   "drain"};
+        "peer", "aborted",      "reset",        "asked",         "bad_request",     "refused",
+        "idle", "head_timeout", "body_timeout", "write_timeout", "handler_timeout", "out_limit",
+        "drain"};
     return texts[reason];
 }
 

@@ -30,6 +30,11 @@ struct server_request {
 };
 
 typedef void server_handler_fn(void *context, const struct server_request *request);
+/* Judges a request whose body is still to come, so that nobody has to be fed who will be refused.
+ * False: refusal is the answer, behind which the connection ends. *body_bytes may be lowered. Not
+ * asked when the body came with the head: the handler sees every request that is not refused. */
+typedef bool server_head_fn(void *context, const struct http_request *head, uint64_t *body_bytes,
+                            struct http_response *refusal);
 
 struct server_options {
     struct http_limits limits;
@@ -42,6 +47,7 @@ struct server_options {
     int64_t handle_timeout_us; /* a handler that does not answer: closed */
     int64_t linger_timeout_us; /* after our FIN, until the client's */
     server_handler_fn *handler;
+    server_head_fn *head; /* may be NULL: every body is read */
     void *context;
     bool counted; /* into the metrics below: the bidding port, not the admin port */
 };
@@ -83,6 +89,7 @@ enum conn_close {
     CONN_CLOSE_RESET,       /* the network or a reset */
     CONN_CLOSE_ASKED,       /* Connection: close, HTTP/1.0, or the handler said so */
     CONN_CLOSE_BAD_REQUEST, /* framing lost */
+    CONN_CLOSE_REFUSED,     /* refused by its head; the body is not read */
     CONN_CLOSE_IDLE,        /* idle_timeout_us */
     CONN_CLOSE_HEAD_TIMEOUT,
     CONN_CLOSE_BODY_TIMEOUT,

@@ -306,7 +306,8 @@ static void handle_catalog(void *context, struct admin_call *call)
 void worker_register(void)
 {
     static const struct admin_endpoint catalog = {
-        "/catalog", HTTP_GET, false, ADMIN_ANY_WORKER, handle_catalog, "what is loaded"};
+        "/catalog",     HTTP_GET,         ADMIN_OPEN, ADMIN_ANY_WORKER,
+        handle_catalog, "what is loaded", false};
     admin_register(&catalog);
     metric_register(&server_metrics);
     metric_register(&worker_metrics);

@@ -237,7 +237,7 @@ def explain(stack, request, exchange):
         json.dump(request, file)
         file.flush()
         done = subprocess.run([CTL, "explain", "--exchange", exchange, "--admin", stack.admin,
-                               file.name],
+                               "--token-file", stack.folder / "token", file.name],
                               capture_output=True, text=True, timeout=20)
     if done.returncode == 0:
         print(f"\n{BOLD}jointcapctl explain, line by line{PLAIN}")

@@ -150,40 +150,6 @@ class StartTest(ProcessCase):
         jointcap.wait_serving()
 
 
-class AdminTest(ProcessCase):
-    def test_pages_tokens_and_methods(self):
-        jointcap = self.jointcap()
-        self.assertEqual(jointcap.admin("GET", "/healthz", token=None)[0], 200)
-        status, headers, _ = jointcap.admin("HEAD", "/metrics", token=None)
-        self.assertEqual(status, 200)
-        self.assertEqual(headers["Content-Type"], "text/plain; version=0.0.4; charset=utf-8")
-        self.assertEqual(jointcap.admin("GET", "/nothing")[0], 404)
-        status, headers, _ = jointcap.admin("POST", "/metrics", b"")
-        self.assertEqual((status, headers["Allow"]), (405, "GET, HEAD"))
-        catalog = harness.CATALOG.read_text()
-        for token in (None, "wrong", harness.TOKEN + "x", harness.TOKEN[:-1]):
-            self.assertEqual(jointcap.admin("POST", "/catalog", catalog, token=token)[0], 401)
-        status, _, body = jointcap.admin("GET", "/catalog", token=None)
-        self.assertEqual((status, json.loads(body)["generation"]), (200, 1))
-
-    def test_writes_are_refused_without_a_configured_token(self):
-        jointcap = self.jointcap(admin_token="")
-        self.assertEqual(jointcap.admin("POST", "/catalog", "{}", token="")[0], 403)
-        self.assertEqual(jointcap.admin("POST", "/catalog", "{}", token="x")[0], 403)
-
-    def test_metrics_parse_and_count(self):
-        jointcap = self.jointcap()
-        before = jointcap.metrics()
-        self.assertEqual(jointcap.get("/healthz")[0], 200)
-        self.assertEqual(jointcap.get("/nowhere")[0], 404)
-        grown = jointcap.deltas(before)
-        self.assertEqual(grown["jointcap_http_requests_total"], 2)
-        self.assertEqual(grown['jointcap_http_responses_total{status="200"}'], 1)
-        self.assertEqual(grown['jointcap_http_responses_total{status="404"}'], 1)
-        self.assertEqual(grown["jointcap_request_lag_seconds_count"], 2)
-        self.assertEqual(jointcap.metrics()["jointcap_workers_up"], 2)
-
-
 class CatalogTest(ProcessCase):
     def test_a_bad_catalog_changes_nothing_and_names_every_problem(self):
         jointcap = self.jointcap()

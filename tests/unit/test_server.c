@@ -330,6 +330,74 @@ TEST(expect_gets_100_when_the_body_has_not_begun)
     teardown(&f);
 }
 
+/* Who is called nobody is refused, and a body may have four bytes. */
+static bool judge(void *context, const struct http_request *head, uint64_t *body_bytes,
+                  struct http_response *refusal)
+{
+    (void)context;
+    *body_bytes = 4;
+    *refusal = (struct http_response){.status = 401, .body = STR("who?")};
+    return !str_eq(head->fields[HTTP_AUTHORIZATION], STR("nobody")) &&
+           str_eq(head->path, STR("/x")) && str_eq(head->query, STR("y"));
+}
+
+static void judge_heads(struct server_options *options)
+{
+    options->head = judge;
+}
+
+TEST(a_head_is_judged_before_its_body)
+{
+    static const struct {
+        const char *headers;
+        int status; /* 0: the body is waited for */
+    } cases[] = {
+        {"Content-Length: 4\r\n", 0},
+        {"Content-Length: 5\r\n", 413},
+        {"Authorization: nobody\r\nContent-Length: 4\r\n", 401},
+        {"Authorization: nobody\r\nContent-Length: 4\r\nExpect: 100-continue\r\n", 401},
+        {"Authorization: nobody\r\nTransfer-Encoding: chunked\r\n", 401},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct fixture f;
+        char head[300], line[32];
+        setup(&f, judge_heads);
+        int fd = client_open(&f);
+        snprintf(head, sizeof(head), "POST /x?y HTTP/1.1\r\nHost: h\r\n%s\r\n", cases[i].headers);
+        snprintf(line, sizeof(line), "HTTP/1.1 %d ", cases[i].status);
+        client_send(fd, head);
+        turns(&f, 3);
+        const char *answer = client_read(fd);
+        if (cases[i].status) {
+            CHECK(strncmp(answer, line, strlen(line)) == 0);
+            CHECK(strstr(answer, "<end>") != NULL);
+            CHECK_INT(f.handled, 0);
+        } else {
+            CHECK_STR(str_from(answer), "");
+            client_send(fd, "body");
+            turns(&f, 2);
+            CHECK_STR(str_from(client_read(fd)), OK("7", "/x body"));
+        }
+        close(fd);
+        teardown(&f);
+    }
+}
+
+TEST(a_chunked_body_ends_at_the_limit_of_its_head)
+{
+    struct fixture f;
+    setup(&f, judge_heads);
+    int fd = client_open(&f);
+    client_send(fd, "POST /x?y HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n");
+    turns(&f, 3);
+    client_send(fd, "3\r\nabc\r\n2\r\n");
+    turns(&f, 2);
+    CHECK(strncmp(client_read(fd), "HTTP/1.1 413 ", 13) == 0);
+    CHECK_INT(f.handled, 0);
+    close(fd);
+    teardown(&f);
+}
+
 TEST(a_client_that_does_not_read_blocks_only_itself)
 {
     struct fixture f;
