@@ -3,6 +3,8 @@
 #include <time.h>
 
 #include "bidder/base/bug.h"
+#include "bidder/base/clock.h"
+#include "bidder/base/tz.h"
 #include "bidder/ctl.h"
 #include "bidder/ctl_store.h"
 #include "bidder/report_read.h"
@@ -244,22 +246,38 @@ static bool parse_day(const char *text, int32_t *day)
     return digits == 8 && report_day_valid(value);
 }
 
+/* By the timezone of the catalog in use, which the bidders tell; the machine's own may be another. */
+static int32_t today(struct redis_sync *redis, struct arena *arena)
+{
+    const struct str command[] = {STR("HGET"), STR(REPORT_KEY), STR(REPORT_TIMEZONE)};
+    const struct redis_value *value = redis_sync_command(redis, COUNT_OF(command), command);
+    struct tz tz;
+    struct tz_local day;
+    if (value && value->type == REDIS_STRING && !tz_load(value->text, arena, &tz)) {
+        tz_to_local(&tz, clock_wall_us() / 1000000, &day);
+        return (day.year * 100 + day.month) * 100 + day.day;
+    }
+    time_t now = time(NULL);
+    struct tm local;
+    localtime_r(&now, &local);
+    fputs("jointcapctl report: no bidder has told the catalog's timezone: today is this "
+          "machine's\n",
+          stderr);
+    return ((local.tm_year + 1900) * 100 + local.tm_mon + 1) * 100 + local.tm_mday;
+}
+
+/* from_day stays 0 when no day is given. */
 static bool parse_query(const struct ctl_call *call, struct report_query *query)
 {
     const char *by = ctl_value(call, "--by"), *campaign = ctl_value(call, "--campaign");
     const char *first = ctl_value(call, "--day"), *last = ctl_value(call, "--to");
-    time_t now = time(NULL);
-    struct tm local;
-    localtime_r(&now, &local);
     *query = (struct report_query){.by = REPORT_BY_COUNT, .campaign = str_from(campaign)};
-    query->from_day = ((local.tm_year + 1900) * 100 + local.tm_mon + 1) * 100 + local.tm_mday;
     if (first && !parse_day(first, &query->from_day)) {
         fprintf(stderr, "jointcapctl report: \"%s\" is not a day; write 2026-11-22\n", first);
         return false;
     }
-    query->to_day = query->from_day;
-    if (last && (!parse_day(last, &query->to_day) || query->to_day < query->from_day)) {
-        fprintf(stderr, "jointcapctl report: --to \"%s\" is not a day, or before --day\n", last);
+    if (last && !parse_day(last, &query->to_day)) {
+        fprintf(stderr, "jointcapctl report: --to \"%s\" is not a day; write 2026-11-22\n", last);
         return false;
     }
     for (unsigned i = 0; i < REPORT_BY_COUNT; i++) {
@@ -290,11 +308,19 @@ static bool parse_format(const char *text, enum format *format)
     return false;
 }
 
-static int print_report(struct redis_sync *redis, const struct report_query *query,
-                        enum format format, struct arena *arena)
+static int print_report(struct redis_sync *redis, struct report_query *query, enum format format,
+                        struct arena *arena)
 {
     struct report_group *groups;
     uint32_t count;
+    if (!query->from_day) {
+        query->from_day = today(redis, arena);
+    }
+    query->to_day = query->to_day ? query->to_day : query->from_day;
+    if (query->to_day < query->from_day) {
+        fputs("jointcapctl report: --to is before --day\n", stderr);
+        return CTL_USAGE;
+    }
     enum status status = report_read(redis, query, arena, &groups, &count);
     if (status) {
         fprintf(stderr, "jointcapctl report: reading from Redis failed: %s\n", status_name(status));
@@ -349,7 +375,7 @@ static int run_report(const struct ctl_call *call)
 
 static const struct ctl_option report_options[] = {
     CTL_REDIS_OPTION,
-    {"--day", "DAY", "2026-11-22; today (of this machine's timezone) when not given", NULL},
+    {"--day", "DAY", "2026-11-22; today, in the catalog's timezone, when not given", NULL},
     {"--to", "DAY", "last day, when it is more than one", NULL},
     {"--by", "WHAT", "campaign, line, brand, medium, deal, day or total", "campaign"},
     {"--campaign", "ID", "only this campaign", NULL},

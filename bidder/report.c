@@ -23,6 +23,7 @@
 #define KEEP_S     (400 * 86400)
 #define KEY_BYTES  96
 #define NAME_BYTES 512
+#define ZONE_BYTES 64 /* of an IANA name: the longest has 32 */
 
 METRIC_DEFINE(report, REPORT_METRICS);
 
@@ -57,6 +58,8 @@ struct report {
     int64_t next_flush_us;
     int32_t day; /* of the seconds [day_start_s, day_end_s) */
     int64_t day_start_s, day_end_s;
+    char zone[ZONE_BYTES]; /* the catalog's timezone, by which the days are */
+    int64_t zone_next_s;   /* mono second at which it is told again */
     uint32_t pending_used;
     bool closing; /* destroyed; freed with the last reply */
     uint32_t person_count;
@@ -411,12 +414,39 @@ static bool send_cell(struct report *report, uint32_t index, int64_t now_s)
     return true;
 }
 
+/* Readers of reports have no catalog: today is what its timezone says. Told once an hour. */
+static void tell_zone(struct report *report, int64_t now_s)
+{
+    struct str zone = report->catalog(report->context)->tz.name;
+    if (!zone.len || zone.len >= ZONE_BYTES) {
+        return;
+    }
+    if (!str_eq(zone, str_from(report->zone))) {
+        memcpy(report->zone, zone.ptr, zone.len);
+        report->zone[zone.len] = '\0';
+        report->zone_next_s = 0;
+        report->day_start_s = report->day_end_s = 0; /* another zone's days begin elsewhere */
+    }
+    if (now_s < report->zone_next_s) {
+        return;
+    }
+    redis_begin(report->redis, 4);
+    redis_arg(report->redis, STR("HSET"));
+    redis_arg(report->redis, STR(REPORT_KEY));
+    redis_arg(report->redis, STR(REPORT_TIMEZONE));
+    redis_arg(report->redis, zone);
+    if (send(report, STR(REPORT_KEY), NULL, NULL)) {
+        report->zone_next_s = now_s + ANNOUNCE_S;
+    }
+}
+
 static void flush(struct report *report, int64_t now_s)
 {
     if (!redis_is_up(report->redis)) {
         report->person_count = 0; /* reach is an estimate; counters wait */
         return;
     }
+    tell_zone(report, now_s);
     uint32_t sent = 0;
     for (; sent < report->person_count; sent++) {
         const struct report_seen *seen = &report->persons[sent];

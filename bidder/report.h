@@ -8,6 +8,7 @@
  *   {r20261122}p:<row>         HyperLogLog of the persons that saw it
  *   {r20261122}t:<row>         the same, of those in the brand's target audience
  *   {r20261122}names           hash: "l<ref>" -> "line|campaign|brand", "e<ref>", "d<ref>", "b<ref>"
+ *   reports                    hash: "timezone" -> the catalog's: whoever asks for today reads it
  *
  * A HyperLogLog keeps registers, not members: no person can be read out of it. Rows add up to any
  * view (campaign, brand, medium, deal, day); HyperLogLogs unite to its reach. Days are those of the
@@ -83,6 +84,9 @@ void report_tick(struct report *report, int64_t now_us);
 /* Sends now, as far as the connection takes it: before a worker ends. */
 void report_flush(struct report *report);
 
+/* Facts about all reports. */
+#define REPORT_KEY      "reports"
+#define REPORT_TIMEZONE "timezone"
 /* Names of the keys; day is 20261122. Returns what was appended. */
 #define REPORT_ROW_TEXT 36
 void report_put_key(struct buf *out, int32_t day, struct str part);

@@ -1,7 +1,9 @@
 """jointcapctl report over a real Redis that holds what workers write."""
 import csv
+import datetime
 import io
 import json
+import os
 import subprocess
 
 import harness
@@ -44,11 +46,11 @@ class Swaps(harness.Case):
 
 
 class Report(harness.Case):
-    def report(self, *args):
+    def report(self, *args, env=None):
         return subprocess.run([str(harness.JOINTCAPCTL), "report", "--redis",
                                self.redis().address, *args], stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE, text=True, timeout=harness.WAIT_SECONDS,
-                              check=False)
+                              check=False, env={**os.environ, **(env or {})})
 
     def fill(self, day, scale=1):
         redis, tag = self.redis(), "{r%d}" % day
@@ -117,6 +119,27 @@ class Report(harness.Case):
         self.assertEqual(rows["autumn"]["impressions"], "600")
         self.assertEqual(rows["winter"]["spend"], "2.5")
         self.assertEqual(rows["-"]["cost_per_person"], "")
+
+    def test_today_is_the_catalogs_whatever_the_machines_timezone(self):
+        # Kiritimati and Midway are 25 hours apart: their days are never the same.
+        zones = {zone: datetime.datetime.now(datetime.timezone(datetime.timedelta(hours=hours)))
+                 for zone, hours in (("Pacific/Kiritimati", 14), ("Pacific/Midway", -11))}
+        for zone, now in zones.items():
+            self.redis().command("HSET", "reports", "timezone", zone)
+            self.fill(int(now.strftime("%Y%m%d")))
+            for machine in ("Pacific/Kiritimati", "Pacific/Midway"):
+                done = self.report("--by", "day", "--format", "json", env={"TZ": machine})
+                self.assertEqual(done.returncode, 0, done.stderr)
+                self.assertEqual([json.loads(line)["day"] for line in done.stdout.splitlines()],
+                                 [now.strftime("%Y%m%d")])
+                self.assertEqual(done.stderr, "")
+            self.redis().command("FLUSHALL")
+        self.assertIn("timezone", self.report().stderr)
+
+    def test_a_bidder_tells_its_timezone(self):
+        self.jointcap(workers=1)
+        harness.wait_until(lambda: self.redis().command("HGET", "reports", "timezone") ==
+                           "Asia/Shanghai", "the catalog's timezone")
 
     def test_usage(self):
         for args in (("--day", "20261131"), ("--day", "x"), ("--by", "moon"),

@@ -112,6 +112,30 @@ TEST(days_are_the_catalogs)
     fake_redis_reset();
 }
 
+TEST(the_timezone_is_told_and_a_new_one_moves_the_days)
+{
+    static struct tz_transition east = {.at_s = INT64_MIN, .offset_s = 14 * 3600};
+    struct report *report = report_create(NULL, current, NULL);
+    struct tz before = world.tz;
+    world.tz.name = STR("Etc/UTC");
+    report_add(report, &row, REPORT_BIDS, 1, NOW_S);
+    flush(report);
+    CHECK_STR(str_from(fake_find(REPORT_KEY, REPORT_TIMEZONE)->text), "Etc/UTC");
+    uint64_t told = fake_redis.commands;
+    flush(report);
+    CHECK_INT(fake_redis.commands, told);
+    world.tz = (struct tz){.name = STR("Pacific/Kiritimati"), .transitions = &east, .count = 1};
+    flush(report);
+    CHECK_STR(str_from(fake_find(REPORT_KEY, REPORT_TIMEZONE)->text), "Pacific/Kiritimati");
+    report_add(report, &row, REPORT_BIDS, 1, NOW_S);
+    flush(report);
+    CHECK_INT(fake_redis_number(COUNTS, "bids"), 1);
+    CHECK_INT(fake_redis_number("{r20261119}c:a1.0.0.d1", "bids"), 1);
+    world.tz = before;
+    report_destroy(&report);
+    fake_redis_reset();
+}
+
 TEST(a_full_table_drops_and_counts)
 {
     struct report *report = report_create(NULL, current, NULL);
