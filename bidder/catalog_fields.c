@@ -110,6 +110,11 @@ bool reader_read_micros(struct catalog_reader *reader, const struct json_value *
     bool number = value->type == JSON_NUMBER ||
                   (value->type == JSON_STRING && json_number_valid(value->text));
     bool fits = number && str_to_micros(value->text, micros);
+    if (number && !value_in_micros(value->text)) {
+        reader_error(reader, value, "expected at most six decimals, found %.*s",
+                     STR_ARG(reader_found(reader, value)));
+        return false;
+    }
     if (fits && *micros >= min && *micros <= max) {
         return true;
     }

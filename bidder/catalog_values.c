@@ -58,6 +58,30 @@ bool value_duration(struct str text, int64_t *seconds)
     return true;
 }
 
+/* --- amounts -------------------------------------------------------------------------------- */
+
+bool value_in_micros(struct str number)
+{
+    int64_t whole = 0, digits = 0,
+            last = 0; /* digits before the point, all, up to the last not 0 */
+    bool fraction = false;
+    size_t i = 0;
+    for (; i < number.len && number.ptr[i] != 'e' && number.ptr[i] != 'E'; i++) {
+        fraction |= number.ptr[i] == '.';
+        if (is_digit(number.ptr[i])) {
+            digits++;
+            whole += !fraction;
+            last = number.ptr[i] == '0' ? last : digits;
+        }
+    }
+    int64_t power = 0;
+    if (i < number.len &&
+        !str_to_i64((struct str){number.ptr + i + 1, number.len - i - 1}, &power)) {
+        return true; /* far out of any range: that is what is wrong with it */
+    }
+    return last == 0 || power >= last - whole - 6;
+}
+
 /* --- dates ---------------------------------------------------------------------------------- */
 
 /* count digits at *text; cuts them off. */

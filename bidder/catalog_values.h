@@ -17,6 +17,9 @@ enum date_error { DATE_OK, DATE_FORM, DATE_NO_SUCH_DAY };
  */
 enum date_error value_date(struct str text, const struct tz *tz, bool is_end, int64_t *utc_s);
 
+/* Has a number, as JSON writes them, no more than six decimals? "1e-7" has seven, "70e-7" six. */
+bool value_in_micros(struct str number);
+
 /* "mon-fri,sun" -> bit 0 = Monday ... 6 = Sunday; a range may wrap ("sat-mon"); "all". */
 bool value_days(struct str text, uint8_t *days);
 /* "18-24,0-2,9" -> bit per hour; the end of a range is not part of it; may wrap ("22-2"). */

@@ -42,6 +42,39 @@ TEST(durations)
     }
 }
 
+TEST(amounts_of_six_decimals)
+{
+    static const char *const fit[] = {
+        "0",     "1",          "25.00",      "0.000001",       "-0.5",    "1.0000000000",
+        "1e-6",  "70e-7",      "12.5E-5",    "0.0000001e1",    "1e+2",    "123456789.123456",
+        "0e-50", "0.00000000", "1234567e-6", "1200000000e-14", "1e99999", "1e99999999999999999999",
+    };
+    static const char *const do_not_fit[] = {
+        "1e-7",
+        "0.0000001",
+        "25.1234567",
+        "-0.0000001",
+        "12.55E-5",
+        "1e-50",
+        "1234567e-7",
+        "71e-7",
+        "0.12345678",
+        "9.9999999999999999e1",
+        "1e-9223372036854775807",
+        "1.0000000000000000000000001",
+    };
+    for (size_t i = 0; i < sizeof(fit) / sizeof(fit[0]); i++) {
+        if (!value_in_micros(str_from(fit[i]))) {
+            TEST_FAIL("%s fits", fit[i]);
+        }
+    }
+    for (size_t i = 0; i < sizeof(do_not_fit) / sizeof(do_not_fit[0]); i++) {
+        if (value_in_micros(str_from(do_not_fit[i]))) {
+            TEST_FAIL("%s does not fit", do_not_fit[i]);
+        }
+    }
+}
+
 TEST(dates)
 {
     struct arena arena;
