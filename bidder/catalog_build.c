@@ -104,6 +104,17 @@ void reader_build_caps(struct catalog_reader *reader)
 
 /* --- lines ---------------------------------------------------------------------------------- */
 
+struct str reader_budget_name(const struct catalog_reader *reader, uint32_t index,
+                              char name[READER_BUDGET_NAME_BYTES])
+{
+    const struct read_budget *read = &reader->budgets[index];
+    struct str id = reader->sets[read->kind].ids[read->index];
+    int length = snprintf(name, READER_BUDGET_NAME_BYTES, "%s:%.*s",
+                          read->kind == ENTITY_LINE ? "line" : "campaign", STR_ARG(id));
+    BUG_ON(length >= READER_BUDGET_NAME_BYTES); /* ids are shorter */
+    return (struct str){name, (size_t)length};
+}
+
 /* Puts budgets into the snapshot, campaigns' and lines' alike, and into the lists of lines. */
 static void build_budgets(struct catalog_reader *reader)
 {
@@ -121,12 +132,9 @@ static void build_budgets(struct catalog_reader *reader)
         const struct read_budget *read = &reader->budgets[i];
         bool line = read->kind == ENTITY_LINE;
         struct catalog_budget *budget = &catalog->budgets[i];
-        char name[160];
-        struct str id = reader->sets[read->kind].ids[read->index];
-        int length =
-            snprintf(name, sizeof(name), "%s:%.*s", line ? "line" : "campaign", STR_ARG(id));
+        char name[READER_BUDGET_NAME_BYTES];
         *budget = read->budget;
-        budget->name = reader_keep_str(reader, (struct str){name, (size_t)length});
+        budget->name = reader_keep_str(reader, reader_budget_name(reader, i, name));
         budget->ref = cap_ref32(budget->name);
         budget->start_s =
             line ? catalog->lines[read->index].start_s : catalog->campaigns[read->index].start_s;

@@ -53,14 +53,42 @@ static void check_refs(struct catalog_reader *reader, enum entity_kind kind,
     }
 }
 
+/* Two budgets under one name in Redis would spend each other's money. */
+static void check_budget_refs(struct catalog_reader *reader)
+{
+    struct ref_of *refs = reader_scrap(reader, reader->budget_count, sizeof(*refs));
+    if (!refs || !reader->budget_count) {
+        return;
+    }
+    for (uint32_t i = 0; i < reader->budget_count; i++) {
+        char name[READER_BUDGET_NAME_BYTES];
+        refs[i] =
+            (struct ref_of){.ref = cap_ref32(reader_budget_name(reader, i, name)), .index = i};
+    }
+    qsort(refs, reader->budget_count, sizeof(*refs), compare_refs);
+    for (uint32_t i = 1; i < reader->budget_count; i++) {
+        char here[READER_BUDGET_NAME_BYTES], before[READER_BUDGET_NAME_BYTES];
+        struct str name = reader_budget_name(reader, refs[i].index, here);
+        struct str other = reader_budget_name(reader, refs[i - 1].index, before);
+        if (refs[i].ref == refs[i - 1].ref && !str_eq(name, other)) {
+            reader_error(reader, reader->budgets[refs[i].index].source,
+                         "the hash of the budget \"%.*s\" meets that of \"%.*s\": change one of "
+                         "the two ids",
+                         STR_ARG(name), STR_ARG(other));
+        }
+    }
+}
+
 static void check_all_refs(struct catalog_reader *reader)
 {
     static const enum entity_kind kinds[] = {ENTITY_EXCHANGE, ENTITY_DEAL,     ENTITY_LINE,
-                                             ENTITY_CREATIVE, ENTITY_ROTATION, ENTITY_SWAP};
+                                             ENTITY_CREATIVE, ENTITY_ROTATION, ENTITY_SWAP,
+                                             ENTITY_AUDIENCE, ENTITY_DMP};
     for (size_t i = 0; i < COUNT_OF(kinds); i++) {
         check_refs(reader, kinds[i], cap_ref32);
     }
     check_refs(reader, ENTITY_BRAND, cap_ref24);
+    check_budget_refs(reader);
 }
 
 /* --- frequency caps ------------------------------------------------------------------------- */

@@ -161,6 +161,11 @@ struct read_budget {
     const struct json_value *source;
 };
 
+/* "line:ID" or "campaign:ID": names a budget in Redis. */
+#define READER_BUDGET_NAME_BYTES 160
+struct str reader_budget_name(const struct catalog_reader *reader, uint32_t index,
+                              char name[READER_BUDGET_NAME_BYTES]);
+
 struct found_problem {
     enum problem_severity severity;
     uint32_t order; /* of reporting */

@@ -260,6 +260,32 @@ TEST(problems_as_json)
     buf_deinit(&out);
 }
 
+/* Found by search: the budgets' names hash alike, the lines' ids do not. */
+TEST(budgets_whose_hashes_meet_are_refused)
+{
+    static const char text[] =
+        "{\"timezone\":\"UTC\",\"currency\":\"CNY\",\"advertisers\":[{\"id\":\"a\",\"domain\":"
+        "\"a.example\",\"brands\":[{\"id\":\"b\"}]}],\"creatives\":[{\"id\":\"c\",\"type\":"
+        "\"banner\",\"w\":1,\"h\":1,\"image\":\"https://c.example/i\",\"landing\":"
+        "\"https://a.example/\"}],\"campaigns\":[{\"id\":\"k\",\"brand\":\"b\",\"start\":"
+        "\"2026-01-01\",\"end\":\"2100-01-01\",\"line_items\":[{\"id\":\"b77555\",\"buying\":"
+        "\"rtb\",\"bid_cpm\":1,\"creatives\":[\"c\"],\"budget\":{\"total\":5}},{\"id\":"
+        "\"b183600\",\"buying\":\"rtb\",\"bid_cpm\":1,\"creatives\":[\"c\"],\"budget\":"
+        "{\"total\":5}}]}]}";
+    struct loaded loaded;
+    CHECK_INT(cap_ref32(STR("line:b77555")), cap_ref32(STR("line:b183600")));
+    load_text(&loaded, str_from(text));
+    CHECK_INT(loaded.status, STATUS_INVALID);
+    CHECK_INT(loaded.problems.count, 1);
+    if (loaded.problems.count) {
+        CHECK_STR(loaded.problems.items[0].pointer, "/campaigns/0/line_items/1/budget");
+        CHECK(str_starts(
+            loaded.problems.items[0].text,
+            STR("the hash of the budget \"line:b183600\" meets that of \"line:b77555\"")));
+    }
+    unload(&loaded);
+}
+
 /* Found by search: both pairs hash alike. */
 TEST(ids_whose_hashes_meet_are_refused)
 {
