@@ -86,6 +86,7 @@ static void count(struct engine *engine, const struct conn *conn, enum outcome o
         struct engine_result *result = engine->result;
         hist_add(&result->planned, latency);
         hist_add(&result->service, (uint64_t)(now_ns - conn->sent_ns));
+        hist_add(&result->late, (uint64_t)(conn->sent_ns - conn->planned_ns));
         result->outcomes[outcome]++;
         result->statuses[status]++;
     }

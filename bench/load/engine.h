@@ -33,6 +33,8 @@ struct engine_second {
 struct engine_result {
     struct hist planned; /* from the planned send time */
     struct hist service; /* from the actual send */
+    struct hist late;    /* the actual send after the planned one: no free connection, or this
+                          * program itself was late */
     struct hist notice;  /* service time of notices, over the whole run */
     uint64_t due;
     uint64_t outcomes[OUTCOMES];

@@ -41,14 +41,18 @@ static double mean_us(const struct hist *hist)
 
 static void text_latency(const struct report *report, FILE *out)
 {
-    const struct hist *planned = &report->result->planned, *service = &report->result->service;
-    fprintf(out, "\nlatency, us          from planned   service\n");
+    const struct engine_result *result = report->result;
+    const struct hist *planned = &result->planned, *service = &result->service;
+    const struct hist *late = &result->late;
+    fprintf(out, "\nlatency, us          from planned   service  sent late\n");
     for (size_t i = 0; i < COUNT_OF(quantiles); i++) {
-        fprintf(out, "  %-18s %12.1f  %12.1f\n", quantiles[i].name,
-                us(hist_quantile(planned, quantiles[i].fraction)),
-                us(hist_quantile(service, quantiles[i].fraction)));
+        double fraction = quantiles[i].fraction;
+        fprintf(out, "  %-18s %12.1f  %8.1f  %9.1f\n", quantiles[i].name,
+                us(hist_quantile(planned, fraction)), us(hist_quantile(service, fraction)),
+                us(hist_quantile(late, fraction)));
     }
-    fprintf(out, "  %-18s %12.1f  %12.1f\n", "mean", mean_us(planned), mean_us(service));
+    fprintf(out, "  %-18s %12.1f  %8.1f  %9.1f\n", "mean", mean_us(planned), mean_us(service),
+            mean_us(late));
 }
 
 static void text_notices(const struct report *report, FILE *out)
@@ -198,6 +202,7 @@ enum status report_json(const struct report *report, const char *path)
     json_run(&out, report);
     json_hist(&out, "latency_us", &result->planned);
     json_hist(&out, "service_us", &result->service);
+    json_hist(&out, "late_us", &result->late);
     json_hist(&out, "notice_us", &result->notice);
     json_notices(&out, result);
     buf_printf(&out, "  \"seconds\": [");
