@@ -1,8 +1,11 @@
 /* Counters of one worker on their way to Redis.
  *
  *   add -> cell (day, row; table of CELLS) --second--> HINCRBY ... --lost connection--> added back
- *   person -> batch of persons            --second--> PFADD       --lost connection--> gone (reach
+ *   person -> batch of PERSONS   --full or a tick---> PFADD per row --lost connection--> gone (reach
  *                                                                is an estimate)
+ *
+ * Nothing goes out in one burst: Redis answers in order, so that auctions would wait behind it. The
+ * table is walked in PARTS, each once a second; a batch of persons is small.
  *
  * A late reply counts as taken: most such commands were. Cells of a day that has ended are freed
  * once they are empty. The table is allocated at create; a full one drops and counts. */
@@ -16,9 +19,10 @@
 
 #define CELLS      4096 /* rows of a day a worker touches; a power of two */
 #define PROBES     32
-#define PERSONS    8192 /* impressions a second of a worker */
+#define PERSONS    128  /* in one batch: Redis takes some 0.3 us for each */
 #define PENDING    8192 /* HINCRBY in flight */
-#define FLUSH_US   1000000
+#define PARTS      16   /* of the table; divides CELLS */
+#define PART_US    (1000000 / PARTS)
 #define ANNOUNCE_S 3600 /* the row and its expiry are sent again */
 #define KEEP_S     (400 * 86400)
 #define KEY_BYTES  96
@@ -55,7 +59,8 @@ struct report {
     struct redis *redis;
     const struct catalog *(*catalog)(void *context);
     void *context;
-    int64_t next_flush_us;
+    int64_t next_part_us;
+    uint32_t next_part;
     int32_t day; /* of the seconds [day_start_s, day_end_s) */
     int64_t day_start_s, day_end_s;
     char zone[ZONE_BYTES]; /* the catalog's timezone, by which the days are */
@@ -206,22 +211,6 @@ void report_add(struct report *report, const struct report_row *row, enum report
         return;
     }
     report->cells[cell].counts[column] += n;
-    report->cells[cell].dirty = true;
-}
-
-void report_person(struct report *report, const struct report_row *row,
-                   const struct person_key *person, bool in_target, int64_t now_s)
-{
-    if (!report) {
-        return;
-    }
-    uint32_t cell = cell_of(report, row, now_s);
-    if (cell == CELLS || report->person_count == PERSONS) {
-        METRIC_INC(report_metrics, REPORT_FULL);
-        return;
-    }
-    report->persons[report->person_count++] =
-        (struct report_seen){.cell = cell, .in_target = in_target, .person = *person};
     report->cells[cell].dirty = true;
 }
 
@@ -388,15 +377,65 @@ static bool send_count(struct report *report, uint32_t index, enum report_column
     return true;
 }
 
-static bool send_person(struct report *report, const struct report_seen *seen, const char *kind)
+/* The persons of one batch that saw this cell's row, from the first of them on. */
+static void send_persons(struct report *report, uint32_t first, const char *kind, bool in_target)
 {
+    uint32_t cell = report->persons[first].cell, count = 0;
     char key[KEY_BYTES];
-    struct str persons = cell_key(&report->cells[seen->cell], kind, key);
-    redis_begin(report->redis, 3);
+    struct str persons = cell_key(&report->cells[cell], kind, key);
+    for (uint32_t i = first; i < report->person_count; i++) {
+        const struct report_seen *seen = &report->persons[i];
+        count += seen->cell == cell && (seen->in_target || !in_target);
+    }
+    if (!count) {
+        return;
+    }
+    redis_begin(report->redis, 2 + count);
     redis_arg(report->redis, STR("PFADD"));
     redis_arg(report->redis, persons);
-    redis_arg(report->redis, (struct str){(const char *)seen->person.bytes, PERSON_KEY_BYTES});
-    return send(report, persons, NULL, NULL);
+    for (uint32_t i = first; i < report->person_count; i++) {
+        const struct report_seen *seen = &report->persons[i];
+        if (seen->cell == cell && (seen->in_target || !in_target)) {
+            redis_arg(report->redis,
+                      (struct str){(const char *)seen->person.bytes, PERSON_KEY_BYTES});
+        }
+    }
+    (void)send(report, persons, NULL, NULL); /* counted; reach is an estimate */
+}
+
+/* One command per row and kind; a person is at home in the command of its row's first one. */
+static void flush_persons(struct report *report)
+{
+    for (uint32_t i = 0; i < report->person_count && redis_is_up(report->redis); i++) {
+        bool is_first = true;
+        for (uint32_t before = 0; before < i && is_first; before++) {
+            is_first = report->persons[before].cell != report->persons[i].cell;
+        }
+        if (is_first) {
+            send_persons(report, i, "p:", false);
+            send_persons(report, i, "t:", true);
+        }
+    }
+    report->person_count = 0;
+}
+
+void report_person(struct report *report, const struct report_row *row,
+                   const struct person_key *person, bool in_target, int64_t now_s)
+{
+    if (!report) {
+        return;
+    }
+    uint32_t cell = cell_of(report, row, now_s);
+    if (cell == CELLS) {
+        METRIC_INC(report_metrics, REPORT_FULL);
+        return;
+    }
+    report->persons[report->person_count++] =
+        (struct report_seen){.cell = cell, .in_target = in_target, .person = *person};
+    report->cells[cell].dirty = true; /* so that it is announced, and stays until then */
+    if (report->person_count == PERSONS) {
+        flush_persons(report);
+    }
 }
 
 static bool send_cell(struct report *report, uint32_t index, int64_t now_s)
@@ -440,45 +479,41 @@ static void tell_zone(struct report *report, int64_t now_s)
     }
 }
 
-static void flush(struct report *report, int64_t now_s)
+/* Of the next part of the table, what has changed since its last turn. */
+static void flush_part(struct report *report, int64_t now_s)
 {
+    uint32_t from = report->next_part * (CELLS / PARTS);
+    report->next_part = (report->next_part + 1) % PARTS;
     if (!redis_is_up(report->redis)) {
-        report->person_count = 0; /* reach is an estimate; counters wait */
-        return;
+        return; /* counters wait */
     }
     tell_zone(report, now_s);
-    uint32_t sent = 0;
-    for (; sent < report->person_count; sent++) {
-        const struct report_seen *seen = &report->persons[sent];
-        if (!send_person(report, seen, "p:") ||
-            (seen->in_target && !send_person(report, seen, "t:"))) {
-            break;
-        }
-    }
-    memmove(report->persons, report->persons + sent,
-            (report->person_count - sent) * sizeof(report->persons[0]));
-    report->person_count -= sent;
-    if (report->person_count) {
-        return; /* their cells must stay what they are */
-    }
-    for (uint32_t i = 0; i < CELLS; i++) {
+    for (uint32_t i = from; i < from + CELLS / PARTS; i++) {
         if (report->cells[i].dirty && !send_cell(report, i, now_s)) {
-            break; /* the rest goes out with the next */
+            return; /* the rest goes out a second later */
         }
     }
 }
 
 void report_tick(struct report *report, int64_t now_us)
 {
-    if (report && now_us >= report->next_flush_us) {
-        report->next_flush_us = now_us + FLUSH_US;
-        flush(report, now_us / 1000000);
+    if (!report || now_us < report->next_part_us) {
+        return;
     }
+    /* Persons first: their cells are kept, until then, by being dirty. */
+    flush_persons(report);
+    int64_t parts = (now_us - report->next_part_us) / PART_US + 1;
+    for (int64_t i = 0; i < parts && i < PARTS; i++) {
+        flush_part(report, now_us / 1000000);
+    }
+    report->next_part_us =
+        parts > PARTS ? now_us + PART_US : report->next_part_us + parts * PART_US;
 }
 
 void report_flush(struct report *report)
 {
-    if (report) {
-        flush(report, report->next_flush_us / 1000000);
+    for (uint32_t i = 0; report && i < PARTS; i++) {
+        flush_persons(report);
+        flush_part(report, report->next_part_us / 1000000);
     }
 }

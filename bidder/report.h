@@ -1,7 +1,7 @@
 /* What planners read: counters per day, line, exchange, deal and brand shown; how many different
  * persons were reached; how often each saw it. Never decides anything.
  *
- * A worker adds up in memory and sends once a second. In Redis, one slot per day (400 days kept):
+ * A worker adds up in memory and sends once a second, spread over it. In Redis, one slot per day (400 days kept):
  *
  *   {r20261122}rows            set of rows: "<line>.<exchange>.<deal>.<brand>", refs in hex
  *   {r20261122}c:<row>         hash: column name -> count
@@ -79,7 +79,7 @@ void report_add(struct report *report, const struct report_row *row, enum report
 /* This person saw it. in_target: is in the brand's target audience. */
 void report_person(struct report *report, const struct report_row *row,
                    const struct person_key *person, bool in_target, int64_t now_s);
-/* Sends what was added, once a second. now_us is monotonic. */
+/* Call every 100 ms or so: sends what was added, each row once a second. now_us is monotonic. */
 void report_tick(struct report *report, int64_t now_us);
 /* Sends now, as far as the connection takes it: before a worker ends. */
 void report_flush(struct report *report);

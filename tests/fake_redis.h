@@ -17,7 +17,7 @@ enum fake_mode {
 };
 
 #define FAKE_ENTRIES 8192
-#define FAKE_ARGS    16
+#define FAKE_ARGS    160
 #define FAKE_TEXT    1024
 
 /* One key, or one field or member of it. */
@@ -245,11 +245,13 @@ static void fake_run(struct fake_call *call)
         entry->number += atoll(args[3]);
         fake_integer(call, entry->number);
     } else if (fake_is(0, "SADD") || fake_is(0, "PFADD")) {
-        char hex[128];
-        for (size_t i = 0; i < fake_redis.arg_len[2] && i < 60; i++) {
-            snprintf(hex + 2 * i, 3, "%02x", (unsigned char)args[2][i]);
+        for (uint32_t member = 2; member < fake_redis.arg_count; member++) {
+            char hex[128];
+            for (size_t i = 0; i < fake_redis.arg_len[member] && i < 60; i++) {
+                snprintf(hex + 2 * i, 3, "%02x", (unsigned char)args[member][i]);
+            }
+            fake_make(args[1], fake_is(0, "SADD") ? args[member] : hex)->number = 1;
         }
-        fake_make(args[1], fake_is(0, "SADD") ? args[2] : hex)->number = 1;
         fake_integer(call, 1);
     } else if (fake_is(0, "HSET")) {
         struct fake_entry *entry = fake_make(args[1], args[2]);

@@ -97,6 +97,52 @@ TEST(persons_are_hashed_into_the_days_reach)
     fake_redis_reset();
 }
 
+TEST(persons_do_not_wait_for_the_tick_and_share_a_command)
+{
+    struct report *report = report_create(NULL, current, NULL);
+    static const struct report_row other = {.line_ref = 0xb2};
+    uint64_t before = fake_redis.commands;
+    for (int i = 0; i < 128; i++) {
+        struct person_key person = {.bytes = {(uint8_t)i, 9}};
+        CHECK_INT(fake_redis.commands, before);
+        report_person(report, i % 2 ? &row : &other, &person, i == 7, NOW_S);
+    }
+    CHECK_INT(fake_redis.commands, before + 3); /* two rows, and one in the target audience */
+    CHECK_INT(fake_redis_count("{r20261118}p:a1.0.0.d1"), 64);
+    CHECK_INT(fake_redis_count("{r20261118}p:b2.0.0.0"), 64);
+    CHECK_INT(fake_redis_count("{r20261118}t:a1.0.0.d1"), 1);
+    fake_redis_deliver_all();
+    report_destroy(&report);
+    fake_redis_reset();
+}
+
+/* Many rows that change all the time: none waits longer than a second, no tick sends them all. */
+TEST(rows_take_turns_within_the_second)
+{
+    struct report *report = report_create(NULL, current, NULL);
+    enum { ROWS = 1000 };
+    flush(report);
+    for (uint32_t i = 1; i <= ROWS; i++) {
+        report_add(report, &(struct report_row){.line_ref = i}, REPORT_BIDS, 1, NOW_S);
+    }
+    uint64_t most = 0, total = 0;
+    for (int i = 0; i < 10; i++) {
+        uint64_t before = fake_redis.commands;
+        report_tick(report, mono_us += 100000);
+        uint64_t sent = fake_redis.commands - before;
+        most = sent > most ? sent : most;
+        total += sent;
+        fake_redis_deliver_all();
+    }
+    CHECK(total >= ROWS);
+    CHECK(most < total / 5);
+    uint64_t before = fake_redis.commands;
+    flush(report);
+    CHECK_INT(fake_redis.commands, before);
+    report_destroy(&report);
+    fake_redis_reset();
+}
+
 TEST(days_are_the_catalogs)
 {
     struct report *report = report_create(NULL, current, NULL);
