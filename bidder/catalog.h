@@ -161,8 +161,8 @@ enum pacing_mode { PACING_EVEN, PACING_AHEAD, PACING_ASAP, PACING_HOURLY };
 enum goal_kind { GOAL_NONE, GOAL_CPC, GOAL_CPA };
 
 struct catalog_budget {
-    uint32_t ref;         /* cap_ref32("campaign:ID" or "line:ID"): names it in Redis */
-    struct str name;      /* that text */
+    uint32_t ref;         /* names it in Redis; made of name and unit */
+    struct str name;      /* "campaign:ID" or "line:ID" */
     int64_t total, daily; /* micros, or impressions; 0 = none */
     bool impressions;     /* unit of both */
     enum pacing_mode pacing;

@@ -135,7 +135,7 @@ static void build_budgets(struct catalog_reader *reader)
         char name[READER_BUDGET_NAME_BYTES];
         *budget = read->budget;
         budget->name = reader_keep_str(reader, reader_budget_name(reader, i, name));
-        budget->ref = cap_ref32(budget->name);
+        budget->ref = reader_budget_ref(budget->name, budget->impressions);
         budget->start_s =
             line ? catalog->lines[read->index].start_s : catalog->campaigns[read->index].start_s;
         budget->end_s =

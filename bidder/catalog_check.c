@@ -61,15 +61,12 @@ static void check_budget_refs(struct catalog_reader *reader)
         return;
     }
     for (uint32_t i = 0; i < reader->budget_count; i++) {
-        char name[READER_BUDGET_NAME_BYTES];
-        refs[i] =
-            (struct ref_of){.ref = cap_ref32(reader_budget_name(reader, i, name)), .index = i};
+        refs[i] = (struct ref_of){.ref = reader->catalog->budgets[i].ref, .index = i};
     }
     qsort(refs, reader->budget_count, sizeof(*refs), compare_refs);
     for (uint32_t i = 1; i < reader->budget_count; i++) {
-        char here[READER_BUDGET_NAME_BYTES], before[READER_BUDGET_NAME_BYTES];
-        struct str name = reader_budget_name(reader, refs[i].index, here);
-        struct str other = reader_budget_name(reader, refs[i - 1].index, before);
+        struct str name = reader->catalog->budgets[refs[i].index].name;
+        struct str other = reader->catalog->budgets[refs[i - 1].index].name;
         if (refs[i].ref == refs[i - 1].ref && !str_eq(name, other)) {
             reader_error(reader, reader->budgets[refs[i].index].source,
                          "the hash of the budget \"%.*s\" meets that of \"%.*s\": change one of "
@@ -307,6 +304,7 @@ void reader_check(struct catalog_reader *reader)
     for (uint32_t i = 0; i < reader->catalog->deal_count; i++) {
         check_deal(reader, i);
     }
+    reader_check_budgets(reader);
     reader_check_lines(reader);
     reader_check_creatives(reader);
     reader_check_rotations(reader);

@@ -4,56 +4,6 @@
 
 /* --- campaigns and their dates -------------------------------------------------------------- */
 
-static void check_budget(struct catalog_reader *reader, const struct read_budget *read)
-{
-    const struct catalog_budget *budget = &read->budget;
-    const struct json_value *daily = json_dom_get(read->source, STR("daily"));
-    if (read->source->type == JSON_OBJECT && !budget->total && !budget->daily) {
-        reader_error(reader, read->source, "expected \"total\" or \"daily\" or both");
-    } else if (budget->total && budget->daily > budget->total) {
-        reader_error(reader, daily ? daily : read->source, "is more than the total");
-    }
-}
-
-/* A line item cannot spend more than its campaign allows. */
-static void check_line_budget(struct catalog_reader *reader, const struct read_budget *read,
-                              const struct read_budget *of_campaign)
-{
-    const struct catalog_budget *own = &read->budget, *shared = &of_campaign->budget;
-    const struct json_value *total = json_dom_get(read->source, STR("total"));
-    const struct json_value *daily = json_dom_get(read->source, STR("daily"));
-    if (own->impressions != shared->impressions) {
-        return;
-    }
-    if (total && shared->total && own->total > shared->total) {
-        reader_warn(reader, total, "is more than the campaign's total");
-    }
-    if (daily && shared->daily && own->daily > shared->daily) {
-        reader_warn(reader, daily, "is more than the campaign's daily budget");
-    }
-}
-
-static void check_budgets(struct catalog_reader *reader)
-{
-    const struct catalog *catalog = reader->catalog;
-    const struct read_budget **of_campaign =
-        reader_scrap(reader, catalog->campaign_count, sizeof(*of_campaign));
-    for (uint32_t i = 0; i < reader->budget_count && of_campaign; i++) {
-        check_budget(reader, &reader->budgets[i]);
-        if (reader->budgets[i].kind == ENTITY_CAMPAIGN) {
-            of_campaign[reader->budgets[i].index] = &reader->budgets[i];
-        }
-    }
-    for (uint32_t i = 0; i < reader->budget_count && of_campaign; i++) {
-        const struct read_budget *read = &reader->budgets[i];
-        const struct read_budget *shared =
-            read->kind == ENTITY_LINE ? of_campaign[catalog->lines[read->index].campaign] : NULL;
-        if (shared) {
-            check_line_budget(reader, read, shared);
-        }
-    }
-}
-
 static void check_campaign(struct catalog_reader *reader, uint32_t index)
 {
     const struct catalog_campaign *campaign = &reader->catalog->campaigns[index];
@@ -198,7 +148,6 @@ static void check_line_creatives(struct catalog_reader *reader, uint32_t index)
 
 void reader_check_lines(struct catalog_reader *reader)
 {
-    check_budgets(reader);
     for (uint32_t i = 0; i < reader->catalog->campaign_count; i++) {
         check_campaign(reader, i);
     }

@@ -277,6 +277,9 @@ bool share_out(const int64_t *weights, uint32_t count, uint32_t total, uint32_t 
 
 /* --- catalog_check.c, catalog_check_line.c, catalog_check_share.c --- */
 void reader_check(struct catalog_reader *reader);
+void reader_check_budgets(struct catalog_reader *reader);
+/* What names a budget in Redis. */
+uint32_t reader_budget_ref(struct str name, bool impressions);
 void reader_check_lines(struct catalog_reader *reader);
 void reader_check_creatives(struct catalog_reader *reader);
 void reader_check_rotations(struct catalog_reader *reader);

@@ -131,7 +131,7 @@ static const struct field budget_fields[] = {
     {"daily", FIELD_MICROS, AT(catalog_budget, daily), .min = MICROS(1), .max = MAX_MONEY,
      .text = "for each local day", .otherwise = "no limit"},
     {"unit", FIELD_CHOICE, AT(catalog_budget, impressions), .choices = unit_choices,
-     .text = "what total and daily count"},
+     .text = "what total and daily count; another unit is a new budget, with nothing spent"},
     {"pacing", FIELD_CHOICE, AT(catalog_budget, pacing), .choices = pacing_choices,
      .text = "spread evenly over the day, ahead of it, as fast as possible, or by hourly shares"},
     {"hourly", FIELD_SPECIAL, AT(catalog_budget, hourly_share), .read = read_hourly,

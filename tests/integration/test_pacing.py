@@ -38,6 +38,32 @@ class Pacing(WithX):
         page = jointcap.admin("GET", "/pacing")[2].decode()
         self.assertIn("campaign:red-c", page)
 
+    def test_a_unit_that_changes_with_bids_in_flight_starts_a_new_account(self):
+        campaign = self.catalog["campaigns"][0]
+        campaign["budget"] = {"total": 1000, "pacing": "asap"}
+        jointcap = self.start()
+        bids = [jointcap.bid("x", catalogs.request(f"p{i}"))[1]["seatbid"][0]["bid"][0]
+                for i in range(3)]
+        self.notify(jointcap, bids[0]["burl"], 8)
+        campaign["budget"] = {"total": 1000, "unit": "impressions", "pacing": "asap"}
+        status, answer = jointcap.load_catalog(self.catalog)
+        self.assertEqual(status, 200)
+        self.assertIn("counted money so far and counts impressions now", json.dumps(answer))
+        self.notify(jointcap, bids[1]["burl"], 8)  # its flight is on the account in money
+        answers = []
+
+        def bids_again():
+            answers.append(jointcap.bid("x", catalogs.request(f"q{len(answers)}"))[1] or {})
+            return "seatbid" in answers[-1]
+        harness.wait_until(bids_again, "a lease in impressions")
+        self.notify(jointcap, answers[-1]["seatbid"][0]["bid"][0]["burl"], 8)
+
+        def settled():
+            redis = self.redis()
+            return sorted(int(redis.command("HGET", key, "S") or 0)
+                          for key in redis.command("KEYS", "b:{*}:t"))
+        harness.wait_until(lambda: settled()[-1] == 16000 and 1 in settled(), "Redis")
+
     def test_returns_stay_within_the_allowance_and_then_it_must_fill(self):
         jointcap = self.start()
         time.sleep(0.5)

@@ -236,7 +236,7 @@ TEST(budgets_and_flights)
     const struct catalog_budget *shared = &catalog->budgets[first->budgets.items[1]];
     CHECK_INT(second->budgets.items[0], first->budgets.items[1]);
     CHECK_STR(own->name, "line:l1");
-    CHECK_INT(own->ref, cap_ref32(STR("line:l1")));
+    CHECK_INT(own->ref, cap_ref32(STR("impressions:line:l1")));
     CHECK(own->impressions && own->daily == 50 && own->total == 0);
     CHECK_INT(own->pacing, PACING_HOURLY);
     CHECK_INT(own->hourly_share[0], 3334); /* the rest goes to the first */
@@ -415,6 +415,59 @@ static struct catalog *lines_of(const char *letters, const struct catalog *previ
     arena_deinit(&arena);
     buf_deinit(&text);
     return catalog;
+}
+
+/* A line with a budget of 1000 in that unit; said: what the loader says. */
+static struct catalog *budget_in(const char *unit, const struct catalog *previous, struct buf *said)
+{
+    struct buf text;
+    struct arena arena;
+    struct problem_list problems;
+    struct catalog *catalog = NULL;
+    buf_init(&text, 1u << 20);
+    CHECK(arena_init(&arena, 4096, 1u << 20));
+    problem_list_init(&problems, &arena);
+    BUF_PUT_LITERAL(&text, HEAD ",\"advertisers\":[{\"id\":\"a\",\"domain\":\"a.example\","
+                                "\"brands\":[{\"id\":\"b\"}]}],\"creatives\":[{\"id\":\"i\","
+                                "\"type\":\"banner\",\"w\":1,\"h\":1,\"image\":\"https://i.example/"
+                                "\",\"landing\":\"https://l.example/\"}],\"campaigns\":[{\"id\":"
+                                "\"c\",\"brand\":\"b\",\"start\":\"2026-01-01\",\"end\":"
+                                "\"2099-01-01\",\"line_items\":[{\"id\":\"l\",\"buying\":"
+                                "\"rtb\",\"bid_cpm\":1,\"creatives\":[\"i\"],");
+    buf_printf(&text, "\"budget\":{\"total\":1000,\"unit\":\"%s\"}}]}]}", unit);
+    buf_reset(said);
+    enum status status = catalog_load(buf_str(&text), previous, 2, &catalog, &problems);
+    CHECK_INT(status == STATUS_OK, catalog != NULL);
+    for (uint32_t i = 0; i < problems.count; i++) {
+        buf_put_str(said, problems.items[i].text);
+    }
+    problem_list_deinit(&problems);
+    arena_deinit(&arena);
+    buf_deinit(&text);
+    return catalog;
+}
+
+TEST(another_unit_is_another_budget)
+{
+    struct buf said;
+    buf_init(&said, 65536);
+    struct catalog *money = budget_in("money", NULL, &said);
+    struct catalog *same = budget_in("money", money, &said);
+    CHECK_STR(buf_str(&said), "");
+    CHECK_INT(same->budgets[0].ref, money->budgets[0].ref);
+    struct catalog *impressions = budget_in("impressions", money, &said);
+    CHECK_STR(buf_str(&said), "counted money so far and counts impressions now: it starts as a new "
+                              "budget, nothing of what was spent is taken over");
+    CHECK(impressions->budgets[0].ref != money->budgets[0].ref);
+    CHECK_STR(impressions->budgets[0].name, "line:l");
+    struct catalog *back = budget_in("money", impressions, &said);
+    CHECK(str_starts(buf_str(&said), STR("counted impressions so far and counts money now")));
+    CHECK_INT(back->budgets[0].ref, money->budgets[0].ref); /* goes on where it was left */
+    catalog_release(&money);
+    catalog_release(&same);
+    catalog_release(&impressions);
+    catalog_release(&back);
+    buf_deinit(&said);
 }
 
 static void check_slots(const struct catalog *catalog, const char *expected)
