@@ -1,18 +1,11 @@
-/* From decisions to bytes: token, markup, urls, response. Owns nothing; writes into the desk's
- * scratch buffers. One bid's texts lie one behind the other in desk->adm; the buffer may move while
- * it grows, so places are kept as offsets until all texts are there. */
+/* From decisions to bytes: token, markup, urls, response. Owns nothing; what it makes lies in the
+ * arena of the request, the answer in the desk's out. */
 #include "bidder/auction_internal.h"
 
 #include "bidder/markup.h"
 #include "proto/bidresp.h"
 
 #define BID_ID_BYTES 32
-
-enum bid_text { TEXT_ADM, TEXT_NURL, TEXT_BURL, TEXT_LURL, TEXT_COUNT };
-
-struct bid_places {
-    size_t start[TEXT_COUNT], end[TEXT_COUNT];
-};
 
 /* The auction's id in 16 hex digits, then the bid's place unless it is negative: "-0". */
 static struct str write_id(uint64_t auction, int64_t place, char out[BID_ID_BYTES])
@@ -117,44 +110,39 @@ static void write_token(const struct auction *auction, const struct decision *de
     token_write(&auction->desk->token_keys, &token, text);
 }
 
-static void put_texts(struct auction *auction, const struct decision *decision, struct str bid_id,
-                      struct bid_places *places)
+/* The texts of *bid. False when there was no memory for them. */
+static bool make_texts(struct auction *auction, const struct decision *decision, struct bid *bid)
 {
-    struct buf *out = &auction->desk->adm;
+    struct auction_desk *desk = auction->desk;
     const struct catalog *catalog = auction->catalog;
-    const struct catalog_exchange *exchange = &catalog->exchanges[auction->exchange];
     const struct catalog_line *line = &catalog->lines[decision->line];
     const struct catalog_creative *creative = &catalog->creatives[decision->creative];
-    struct token_text token;
-    write_token(auction, decision, &token);
+    struct token_text *token = arena_alloc(&auction->arena, sizeof(*token));
+    if (!token) {
+        return false;
+    }
+    write_token(auction, decision, token);
     struct markup_input input = {
-        .catalog = catalog,
+        .templates = desk->markup,
+        .form = auction->format == WIRE_JSON ? MARKUP_JSON : MARKUP_PLAIN,
         .creative = creative,
         .imp = decision->imp,
-        .bid_id = bid_id,
+        .bid_id = bid->id,
         .advertiser_domain = catalog->advertisers[line->advertiser].domain,
-        .urls = {.base = auction->desk->options.public_url,
-                 .exchange_token = {token.text[TOKEN_EXCHANGE], token.len[TOKEN_EXCHANGE]},
-                 .client_token = {token.text[TOKEN_CLIENT], token.len[TOKEN_CLIENT]}},
-        .vast_3 = exchange->vast_3,
+        .exchange_token = {token->text[TOKEN_EXCHANGE], token->len[TOKEN_EXCHANGE]},
+        .client_token = {token->text[TOKEN_CLIENT], token->len[TOKEN_CLIENT]},
+        .vast_3 = catalog->exchanges[auction->exchange].vast_3,
+        .arena = &auction->arena,
+        .scratch = &desk->scratch,
     };
-    places->start[TEXT_ADM] = out->len;
-    markup_put(&input, out);
-    places->end[TEXT_ADM] = places->start[TEXT_NURL] = out->len;
-    markup_put_nurl(&input.urls, out);
-    places->end[TEXT_NURL] = places->start[TEXT_BURL] = out->len;
-    if (creative->type != CREATIVE_VIDEO) { /* for video the VAST impression bills */
-        markup_put_burl(&input.urls, out);
+    bid->adm = markup_make(&input);
+    bid->nurl = markup_notice_url(&input, MARKUP_WIN);
+    bid->lurl = markup_notice_url(&input, MARKUP_LOSS);
+    bool vast_bills = creative->type == CREATIVE_VIDEO;
+    if (!vast_bills) {
+        bid->burl = markup_notice_url(&input, MARKUP_BILL);
     }
-    places->end[TEXT_BURL] = places->start[TEXT_LURL] = out->len;
-    markup_put_lurl(&input.urls, out);
-    places->end[TEXT_LURL] = out->len;
-}
-
-static struct str text_at(const struct buf *buf, const struct bid_places *places,
-                          enum bid_text text)
-{
-    return (struct str){buf->data + places->start[text], places->end[text] - places->start[text]};
+    return bid->adm.count && bid->nurl.count && bid->lurl.count && (vast_bills || bid->burl.count);
 }
 
 /* How long the exchange may wait before it shows: the impression's notice takes its way too, and
@@ -166,10 +154,10 @@ static int32_t show_within_s(int64_t reserve_s)
     return within_s > 0 ? within_s : 1;
 }
 
+/* All but the texts. */
 static struct bid make_bid(const struct auction *auction, const struct decision *decision,
-                           struct str bid_id, const struct bid_places *places)
+                           struct str bid_id)
 {
-    const struct buf *texts = &auction->desk->adm;
     const struct catalog *catalog = auction->catalog;
     const struct catalog_exchange *exchange = &catalog->exchanges[auction->exchange];
     const struct catalog_line *line = &catalog->lines[decision->line];
@@ -180,10 +168,6 @@ static struct bid make_bid(const struct auction *auction, const struct decision 
         .id = bid_id,
         .impid = decision->imp->id,
         .price_micros = select_wire_price(exchange, decision->offer->price_micros),
-        .adm = text_at(texts, places, TEXT_ADM),
-        .nurl = text_at(texts, places, TEXT_NURL),
-        .burl = text_at(texts, places, TEXT_BURL),
-        .lurl = text_at(texts, places, TEXT_LURL),
         .adid = creative->adid,
         .cid = catalog->campaigns[line->campaign].id,
         .crid = creative->id,
@@ -235,34 +219,24 @@ uint32_t auction_encode_bids(struct auction *auction)
     struct str currency;
     uint32_t count = drop_other_currencies(auction, &currency);
     struct bid *bids = arena_alloc(&auction->arena, count * sizeof(*bids));
-    struct bid_places *places = arena_alloc(&auction->arena, count * sizeof(*places));
     char *ids = arena_alloc(&auction->arena, (count + 1) * BID_ID_BYTES);
-    if (!bids || !places || !ids) {
+    if (!bids || !ids) {
         return 0;
     }
     struct str bidid = write_id(auction->id, -1, ids + (size_t)count * BID_ID_BYTES);
-    buf_reset(&desk->adm);
-    buf_reset(&desk->out);
-    /* Twice over the same decisions: the texts first, since their buffer moves while it grows. */
-    for (int pass = 0; pass < 2; pass++) {
-        uint32_t n = 0;
-        for (uint32_t i = 0; i < auction->request.imp.count; i++) {
-            struct decision *decision = &auction->decisions[i];
-            if (decision->line == CATALOG_NONE) {
-                continue;
-            }
-            struct str id = write_id(auction->id, i, ids + (size_t)n * BID_ID_BYTES);
-            if (pass == 0) {
-                put_texts(auction, decision, id, &places[n]);
-            } else {
-                bids[n] = make_bid(auction, decision, id, &places[n]);
-            }
-            n++;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < auction->request.imp.count; i++) {
+        const struct decision *decision = &auction->decisions[i];
+        if (decision->line == CATALOG_NONE) {
+            continue;
         }
-        if (buf_failed(&desk->adm)) {
+        struct str id = write_id(auction->id, i, ids + (size_t)n * BID_ID_BYTES);
+        bids[n] = make_bid(auction, decision, id);
+        if (!make_texts(auction, decision, &bids[n++])) {
             return 0;
         }
     }
+    buf_reset(&desk->out);
     struct bid_response response = {
         .id = auction->request.id,
         .bidid = bidid,

@@ -5,11 +5,12 @@
 #include "bidder/auction_internal.h"
 #include "bidder/base/bug.h"
 #include "bidder/base/clock.h"
+#include "bidder/markup.h"
 
-#define ARENA_BLOCK_BYTES (64 * 1024)
-#define ARENA_LIMIT_BYTES (4 * 1024 * 1024)
-#define ADM_LIMIT_BYTES   (256 * 1024)
-#define OUT_LIMIT_BYTES   (4 * 1024 * 1024)
+#define ARENA_BLOCK_BYTES   (64 * 1024)
+#define ARENA_LIMIT_BYTES   (4 * 1024 * 1024)
+#define SCRATCH_LIMIT_BYTES (256 * 1024)
+#define OUT_LIMIT_BYTES     (4 * 1024 * 1024)
 
 struct auction_desk *auction_desk_create(const struct auction_options *options,
                                          const struct auction_desks *desks)
@@ -23,14 +24,16 @@ struct auction_desk *auction_desk_create(const struct auction_options *options,
     desk->options.secret = STR_NONE;
     crypto_key_init(&desk->person_secret, options->secret.ptr, options->secret.len);
     token_keys_derive(&desk->token_keys, options->secret);
-    buf_init(&desk->adm, ADM_LIMIT_BYTES);
+    buf_init(&desk->scratch, SCRATCH_LIMIT_BYTES);
     buf_init(&desk->out, OUT_LIMIT_BYTES);
     /* A restart must not repeat auction ids (they are nonces of tokens): start from the clock in
      * steps of 16 us. A worker that makes fewer than 62,500 a second on average stays behind it,
      * and 2^40 steps come round after 203 days, when every token of before has expired. */
     desk->sequence = (uint64_t)(clock_wall_us() >> 4) & ((1ull << 40) - 1);
     desk->shading = calloc(CATALOG_MAX_LINES, sizeof(*desk->shading));
-    desk->pool = desk->shading ? calloc(options->max_auctions, sizeof(*desk->pool)) : NULL;
+    desk->markup = markup_templates_create(options->public_url);
+    desk->pool =
+        desk->shading && desk->markup ? calloc(options->max_auctions, sizeof(*desk->pool)) : NULL;
     for (uint32_t i = 0; desk->pool && i < options->max_auctions; i++) {
         struct auction *auction = &desk->pool[i];
         auction->desk = desk;
@@ -70,7 +73,8 @@ void auction_desk_destroy(struct auction_desk **desk)
     if ((*desk)->catalog) {
         catalog_release(&(*desk)->catalog);
     }
-    buf_deinit(&(*desk)->adm);
+    markup_templates_destroy(&(*desk)->markup);
+    buf_deinit(&(*desk)->scratch);
     buf_deinit(&(*desk)->out);
     free(*desk);
     *desk = NULL;

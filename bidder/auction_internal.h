@@ -62,7 +62,8 @@ struct auction_desk {
     struct explain *explaining; /* one at a time; NULL = none */
     uint32_t running;
     uint64_t sequence;
-    struct buf adm; /* scratch of the encoder */
+    struct markup_templates *markup; /* owned */
+    struct buf scratch;              /* of the encoder */
     struct buf out;
 };
 

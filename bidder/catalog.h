@@ -139,11 +139,12 @@ struct catalog_creative {
     enum creative_type type;
     int32_t w, h;
     int32_t duration_s;
-    int32_t bitrate_kbps; /* 0 = unknown */
-    struct str mime;      /* video, audio */
-    struct str url;       /* media file */
-    struct str image;     /* banner image */
-    struct str html;      /* banner HTML5 markup, with {CLICK} where the click url goes */
+    int32_t bitrate_kbps;          /* 0 = unknown */
+    struct str mime;               /* video, audio */
+    struct str url;                /* media file */
+    struct str image;              /* banner image */
+    struct str html;               /* banner HTML5 markup, with {CLICK} where the click url goes */
+    struct str_list html_parts[2]; /* what is between its {CLICK}s, by enum markup_form */
     struct str landing;
     struct native_asset *assets;
     uint32_t asset_count;

@@ -2,6 +2,7 @@
  * lines of a deal, metric rows, lookups. */
 #include "bidder/base/bug.h"
 #include "bidder/catalog_reader.h"
+#include "bidder/markup.h"
 #include "bidder/target.h"
 
 /* --- caps ----------------------------------------------------------------------------------- */
@@ -277,6 +278,7 @@ static void build_lookups(struct catalog_reader *reader)
     }
     for (uint32_t i = 0; i < catalog->creative_count; i++) {
         catalog->creatives[i].ref = cap_ref32(catalog->creatives[i].id);
+        reader->no_memory |= !markup_prepare(&catalog->creatives[i], &catalog->arena);
     }
     for (uint32_t i = 0; i < catalog->rotation_count; i++) {
         catalog->rotations[i].ref = cap_ref32(catalog->rotations[i].id);

@@ -1,159 +1,141 @@
-/* Escaping, tracking urls, and the choice of the kind of markup. Pure: appends to a buffer.
- *
- * Places and their dangers:
- *   XML text, attribute   < > & " '      and characters XML has no way to write
- *   HTML attribute        the same five; the result is ASCII-safe in single and double quotes
- *   url inside any        percent-encoded first, then escaped for its place */
+/* The templates of a worker, notice urls, and the choice of the kind of markup. */
 #include "bidder/markup.h"
 
+#include <stdlib.h>
+
 #include "bidder/base/bug.h"
-#include "bidder/base/scan.h"
 #include "bidder/markup_internal.h"
 
-/* --- escaping ------------------------------------------------------------------------------ */
+#define TEMPLATE_LIMIT_BYTES (64 * 1024) /* of one; the base is at most a few hundred bytes */
+#define ARENA_BLOCK_BYTES    (128 * 1024)
+#define ARENA_LIMIT_BYTES    (8 * 1024 * 1024)
 
-/* Bytes of the character at text[at] when XML 1.0 has no place for it, else 0: controls but tab,
- * line feed and carriage return; U+FFFE and U+FFFF. Input is valid UTF-8. */
-static size_t xml_forbidden(struct str text, size_t at)
+/* --- templates ----------------------------------------------------------------------------- */
+
+void markup_put_notice_url(struct str base, const char *event, struct buf *out)
 {
-    unsigned char c = (unsigned char)text.ptr[at];
-    if (c < 0x20) {
-        return c != '\t' && c != '\n' && c != '\r';
-    }
-    if (c == 0xef && at + 2 < text.len && (unsigned char)text.ptr[at + 1] == 0xbf &&
-        ((unsigned char)text.ptr[at + 2] & 0xfe) == 0xbe) {
-        return 3;
-    }
-    return 0;
-}
-
-static const char *entity_of(char c)
-{
-    switch (c) {
-    case '<':
-        return "&lt;";
-    case '>':
-        return "&gt;";
-    case '&':
-        return "&amp;";
-    case '"':
-        return "&quot;";
-    case '\'':
-        return "&#39;";
-    default:
-        return NULL;
-    }
-}
-
-void markup_put_xml_escaped(struct buf *out, struct str text)
-{
-    size_t from = 0, at = 0;
-    if (text.len == 0) {
-        return; /* ptr may be NULL */
-    }
-    while (at < text.len) {
-        size_t drop = xml_forbidden(text, at);
-        const char *entity = drop ? "" : entity_of(text.ptr[at]);
-        if (!entity) {
-            at++;
-            continue;
-        }
-        buf_put(out, text.ptr + from, at - from);
-        buf_put_str(out, str_from(entity));
-        at += drop ? drop : 1;
-        from = at;
-    }
-    buf_put(out, text.ptr + from, text.len - from);
-}
-
-void markup_put_url(struct buf *out, struct str url)
-{
-    static const char hex[] = "0123456789ABCDEF";
-    if (url.len == 0) {
-        return; /* ptr may be NULL */
-    }
-    const char *end = url.ptr + url.len, *clean = url.ptr;
-    for (const char *at = scan_url(clean, end); at < end; at = scan_url(clean, end)) {
-        unsigned char c = (unsigned char)*at;
-        char encoded[3] = {'%', hex[c >> 4], hex[c & 15]};
-        buf_put(out, clean, (size_t)(at - clean));
-        buf_put(out, encoded, sizeof(encoded));
-        clean = at + 1;
-    }
-    buf_put(out, clean, (size_t)(end - clean));
-}
-
-/* --- tracking urls ------------------------------------------------------------------------- */
-
-static void put_notice_url(const struct markup_urls *urls, const char *event, struct str token,
-                           struct buf *out)
-{
-    markup_put_url(out, urls->base);
+    markup_put_url(out, base);
     BUF_PUT_LITERAL(out, "/notice/");
     buf_put_str(out, str_from(event));
-    buf_put_char(out, '/');
-    markup_put_url(out, token);
+    BUF_PUT_LITERAL(out, "/" MARK_TOKEN);
 }
 
-void markup_put_client_url(const struct markup_urls *urls, const char *event, struct buf *out)
+static void put_exchange_url(struct str base, enum markup_notice notice, struct buf *out)
 {
-    put_notice_url(urls, event, urls->client_token, out);
-}
-
-void markup_put_nurl(const struct markup_urls *urls, struct buf *out)
-{
-    put_notice_url(urls, "win", urls->exchange_token, out);
-    BUF_PUT_LITERAL(out, "?price=${AUCTION_PRICE}&cur=${AUCTION_CURRENCY}");
-}
-
-void markup_put_burl(const struct markup_urls *urls, struct buf *out)
-{
-    put_notice_url(urls, "bill", urls->exchange_token, out);
-    BUF_PUT_LITERAL(out, "?price=${AUCTION_PRICE}&cur=${AUCTION_CURRENCY}");
-}
-
-void markup_put_lurl(const struct markup_urls *urls, struct buf *out)
-{
-    put_notice_url(urls, "loss", urls->exchange_token, out);
-    BUF_PUT_LITERAL(out, "?loss=${AUCTION_LOSS}&price=${AUCTION_PRICE}"
-                         "&min_to_win=${AUCTION_MIN_TO_WIN}");
-}
-
-/* --- choice -------------------------------------------------------------------------------- */
-
-int32_t markup_vast_protocol(const struct int_list *protocols, bool vast_3)
-{
-    static const int32_t newest_first[] = {13, 11, 7, 3, 2};
-    if (protocols->count == 0) {
-        return vast_3 ? 3 : 13;
+    switch (notice) {
+    case MARKUP_WIN:
+    case MARKUP_BILL:
+        markup_put_notice_url(base, notice == MARKUP_WIN ? "win" : "bill", out);
+        BUF_PUT_LITERAL(out, "?price=${AUCTION_PRICE}&cur=${AUCTION_CURRENCY}");
+        return;
+    case MARKUP_LOSS:
+        markup_put_notice_url(base, "loss", out);
+        BUF_PUT_LITERAL(out, "?loss=${AUCTION_LOSS}&price=${AUCTION_PRICE}"
+                             "&min_to_win=${AUCTION_MIN_TO_WIN}");
+        return;
+    case MARKUP_NOTICE_COUNT:
+        break;
     }
-    int32_t best = 0;
-    for (size_t i = 0; i < COUNT_OF(newest_first); i++) {
-        for (uint32_t k = 0; k < protocols->count; k++) {
-            if (protocols->items[k] != newest_first[i]) {
-                continue;
-            }
-            if (vast_3 && newest_first[i] == 3) {
-                return 3;
-            }
-            best = best ? best : newest_first[i];
+    BUG_ON(true);
+}
+
+/* Compiles what is in text and empties it. */
+static bool compile(struct markup_templates *templates, struct buf *text,
+                    struct markup_template forms[MARKUP_FORM_COUNT])
+{
+    bool ok = markup_template_compile(text, &templates->arena, forms);
+    buf_reset(text);
+    return ok;
+}
+
+static bool compile_all(struct markup_templates *templates, struct str base, struct buf *text)
+{
+    bool ok = true;
+    for (unsigned version = 0; version < VAST_VERSION_COUNT; version++) {
+        for (int audio = 0; audio < 2; audio++) {
+            markup_put_vast_template(base, version, audio, text);
+            ok = ok && compile(templates, text, templates->vast[version][audio]);
         }
     }
-    return best;
+    markup_put_image_template(base, text);
+    ok = ok && compile(templates, text, templates->image);
+    markup_put_pixel_template(base, text);
+    ok = ok && compile(templates, text, templates->pixel);
+    markup_put_notice_url(base, "click", text);
+    ok = ok && compile(templates, text, templates->click);
+    markup_put_notice_url(base, "impression", text);
+    ok = ok && compile(templates, text, templates->impression);
+    for (unsigned notice = 0; notice < MARKUP_NOTICE_COUNT; notice++) {
+        put_exchange_url(base, (enum markup_notice)notice, text);
+        ok = ok && compile(templates, text, templates->notices[notice]);
+    }
+    return ok;
 }
 
-void markup_put(const struct markup_input *input, struct buf *out)
+struct markup_templates *markup_templates_create(struct str base)
 {
+    struct markup_templates *templates = calloc(1, sizeof(*templates));
+    if (!templates || !arena_init(&templates->arena, ARENA_BLOCK_BYTES, ARENA_LIMIT_BYTES)) {
+        free(templates);
+        return NULL;
+    }
+    struct buf text;
+    buf_init(&text, TEMPLATE_LIMIT_BYTES);
+    if (!compile_all(templates, base, &text)) {
+        markup_templates_destroy(&templates);
+    }
+    buf_deinit(&text);
+    return templates;
+}
+
+void markup_templates_destroy(struct markup_templates **templates)
+{
+    if (*templates) {
+        arena_deinit(&(*templates)->arena);
+        free(*templates);
+        *templates = NULL;
+    }
+}
+
+/* --- filling ------------------------------------------------------------------------------- */
+
+struct str *markup_pieces(struct markup_work *work, uint32_t count)
+{
+    struct str *pieces = arena_alloc(work->input->arena, count * sizeof(*pieces));
+    work->failed |= !pieces;
+    return pieces;
+}
+
+struct bid_text markup_fill(struct markup_work *work, const struct markup_template *template)
+{
+    uint32_t count = markup_template_pieces(template);
+    struct str *pieces = markup_pieces(work, count);
+    if (work->failed) {
+        return (struct bid_text){0};
+    }
+    markup_template_fill(template, work->values, pieces);
+    return (struct bid_text){pieces, count};
+}
+
+struct bid_text markup_notice_url(const struct markup_input *input, enum markup_notice notice)
+{
+    struct markup_work work = {.input = input, .form = input->form};
+    work.values[HOLE_TOKEN] = markup_url_value(&work, input->exchange_token);
+    return markup_fill(&work, &input->templates->notices[notice][work.form]);
+}
+
+struct bid_text markup_make(const struct markup_input *input)
+{
+    struct markup_work work = {.input = input, .form = input->form};
+    work.values[HOLE_TOKEN] = markup_url_value(&work, input->client_token);
     switch (input->creative->type) {
     case CREATIVE_BANNER:
-        markup_put_banner(input, out);
-        return;
+        return markup_make_banner(&work);
     case CREATIVE_VIDEO:
     case CREATIVE_AUDIO:
-        markup_put_vast(input, out);
-        return;
+        return markup_make_vast(&work);
     case CREATIVE_NATIVE:
-        markup_put_native(input, out);
-        return;
+        return markup_make_native(&work);
     }
+    BUG_ON(true);
 }

@@ -1,4 +1,11 @@
-/* Ad markup and the tracking urls inside it. Pure: appends to a buffer.
+/* Ad markup and the tracking urls inside it.
+ *
+ * What all bids share is written once, when a worker starts, as templates: literals between holes,
+ * in both forms, escaped already. A bid fills the holes, and is a list of pieces for the encoder.
+ *
+ *   templates (per worker, know public_url)   <?xml .. <Ad id=" # "> .. /notice/start/ # ]]> ..
+ *   values    (per bid, escaped by place)           bid id ---'      client token ---'
+ *   bid_text  (arena of the request)          [literal][value][literal][value]...
  *
  * Escaping is by place: XML text and attributes in VAST, HTML attributes in banners, JSON strings
  * in native. A url never ends the CDATA section or attribute it stands in. */
@@ -9,24 +16,42 @@
 #include "proto/bidreq.h"
 #include "proto/bidresp.h"
 
-/* Where notices come back. token is url-safe text (base64url). client events:
- * <base>/notice/<event>/<client_token>; exchange events:
- * <base>/notice/<event>/<exchange_token>?price=${AUCTION_PRICE}... */
-struct markup_urls {
-    struct str base;           /* public_url, no trailing slash */
-    struct str exchange_token; /* nurl, burl, lurl */
-    struct str client_token;   /* impression, quartiles, click, error */
-};
+/* What the answer's encoder wants: the markup itself (protobuf), or as it stands between the quotes
+ * of a JSON string. */
+enum markup_form { MARKUP_PLAIN, MARKUP_JSON, MARKUP_FORM_COUNT };
 
-/* What the chosen creative becomes on this impression. */
+struct markup_templates;
+/* base: public_url, no trailing slash; not kept. NULL when memory is out. */
+struct markup_templates *markup_templates_create(struct str base);
+void markup_templates_destroy(struct markup_templates **templates);
+
+/* Cuts a creative's HTML at its {CLICK}s and escapes it, once. False when the arena is full. */
+bool markup_prepare(struct catalog_creative *creative, struct arena *arena);
+
+/* What the chosen creative becomes on this impression. Tokens are url-safe text (base64url):
+ * client events come back to <base>/notice/<event>/<client_token>, exchange events to
+ * <base>/notice/<event>/<exchange_token>?price=${AUCTION_PRICE}... */
 struct markup_input {
-    const struct catalog *catalog;
-    const struct catalog_creative *creative;
+    const struct markup_templates *templates;
+    enum markup_form form;
+    const struct catalog_creative *creative; /* prepared */
     const struct bidreq_imp *imp;
     struct str bid_id, advertiser_domain;
-    struct markup_urls urls;
-    bool vast_3; /* the exchange prefers VAST 3.0; what the impression lists decides */
+    struct str exchange_token; /* nurl, burl, lurl */
+    struct str client_token;   /* impression, quartiles, click, error */
+    bool vast_3;         /* the exchange prefers VAST 3.0; what the impression lists decides */
+    struct arena *arena; /* of the request: holds what is made */
+    struct buf *scratch; /* overwritten */
 };
+
+/* The markup (VAST, HTML or native JSON by creative->type). A native creative needs imp->native.
+ * Pieces are views into the arena, the templates, the catalog and the input's texts. No pieces at
+ * all when arena or scratch is full. */
+struct bid_text markup_make(const struct markup_input *input);
+
+enum markup_notice { MARKUP_WIN, MARKUP_BILL, MARKUP_LOSS, MARKUP_NOTICE_COUNT };
+/* nurl, burl, lurl; as markup_make. */
+struct bid_text markup_notice_url(const struct markup_input *input, enum markup_notice notice);
 
 /* Which VAST to answer, as AdCOM creative subtype (bid.protocol): 13 = 4.2, 11 = 4.1, 7 = 4.0,
  * 3 = 3.0, 2 = 2.0. The newest listed, 3.0 first when the exchange prefers it; nothing listed: 4.2
@@ -37,12 +62,3 @@ int32_t markup_vast_protocol(const struct int_list *protocols, bool vast_3);
  * asset, 0 at first) makes two alike requests take different assets while there are any. */
 uint32_t markup_native_fill(const struct catalog_creative *creative,
                             const struct bidreq_asset *asset, uint64_t *used);
-
-/* Appends the markup (VAST, HTML or native JSON by creative->type). A native creative needs
- * imp->native. */
-void markup_put(const struct markup_input *input, struct buf *out);
-void markup_put_nurl(const struct markup_urls *urls, struct buf *out);
-void markup_put_burl(const struct markup_urls *urls, struct buf *out);
-void markup_put_lurl(const struct markup_urls *urls, struct buf *out);
-
-void markup_put_xml_escaped(struct buf *out, struct str text); /* text and attributes */

@@ -1,4 +1,5 @@
-/* OpenRTB Native 1.2 responses. Pure: appends to a buffer.
+/* OpenRTB Native 1.2 responses. What is in them hangs on the request's assets, so there is no template
+ * of the whole: it is written into the scratch buffer, and goes from there into the arena.
  *
  * Assets carry the ids of the request; optional ones we cannot fill are left out. The impression
  * goes into eventtrackers when the request asks for an image tracker of event 1, else into
@@ -29,8 +30,18 @@ static void put_text(struct str start, struct str text, struct buf *out)
     BUF_PUT_LITERAL(out, "\"}");
 }
 
-/* The VAST document is made in place and then escaped in place: its size is known only then. */
-static void put_video(const struct markup_input *input, const struct native_asset *asset,
+static void put_pieces(const struct markup_template *template, const struct str values[HOLE_COUNT],
+                       struct buf *out)
+{
+    buf_put_str(out, template->literals[0]);
+    for (uint32_t i = 0; i < template->hole_count; i++) {
+        buf_put_str(out, values[template->holes[i]]);
+        buf_put_str(out, template->literals[i + 1]);
+    }
+}
+
+/* A VAST document in a JSON string, whatever the form of the answer. */
+static void put_video(struct markup_work *work, const struct native_asset *asset,
                       const struct bidreq_asset *wanted, struct buf *out)
 {
     struct markup_media media = {
@@ -39,37 +50,18 @@ static void put_video(const struct markup_input *input, const struct native_asse
         .w = asset->w,
         .h = asset->h,
         .duration_s = asset->duration_s,
-        .protocol = markup_vast_protocol(&wanted->protocols, input->vast_3),
+        .protocol = markup_vast_protocol(&wanted->protocols, work->input->vast_3),
     };
-    media.protocol = media.protocol ? media.protocol : 3;
+    struct markup_work video = *work;
+    video.form = MARKUP_JSON;
+    const struct markup_template *template = markup_vast(&video, &media);
+    work->failed |= video.failed;
     BUF_PUT_LITERAL(out, "\"video\":{\"vasttag\":\"");
-    size_t start = out->len;
-    markup_put_vast_media(input, &media, out);
-    if (buf_failed(out)) {
-        return;
-    }
-    size_t quotes = 0, length = out->len - start;
-    for (size_t i = start; i < out->len; i++) {
-        unsigned char c = (unsigned char)out->data[i];
-        quotes += c == '"' || c == '\\' || c == '\n' || c == '\r' || c == '\t';
-    }
-    if (!buf_reserve(out, quotes)) {
-        return;
-    }
-    char *from = out->data + start + length, *to = from + quotes; /* from the end, moving right */
-    out->len += quotes;
-    while (to > from) {
-        char c = *--from;
-        char plain = c == '\n' ? 'n' : c == '\r' ? 'r' : c == '\t' ? 't' : c;
-        *--to = plain;
-        if (c == '"' || c == '\\' || plain != c) {
-            *--to = '\\';
-        }
-    }
+    put_pieces(template, video.values, out);
     BUF_PUT_LITERAL(out, "\"}");
 }
 
-static void put_asset(const struct markup_input *input, const struct native_asset *asset,
+static void put_asset(struct markup_work *work, const struct native_asset *asset,
                       const struct bidreq_asset *wanted, struct buf *out)
 {
     BUF_PUT_LITERAL(out, "{\"id\":");
@@ -86,7 +78,7 @@ static void put_asset(const struct markup_input *input, const struct native_asse
         put_image(asset, out);
         break;
     case BIDREQ_ASSET_VIDEO:
-        put_video(input, asset, wanted, out);
+        put_video(work, asset, wanted, out);
         break;
     case BIDREQ_ASSET_UNKNOWN:
         BUG_ON(true); /* never fills anything */
@@ -105,9 +97,11 @@ static bool wants_event_tracker(const struct bidreq_native *native)
     return false;
 }
 
-void markup_put_native(const struct markup_input *input, struct buf *out)
+static void put_native(struct markup_work *work, struct buf *out)
 {
-    const struct bidreq_native *native = input->imp->native;
+    const struct markup_templates *templates = work->input->templates;
+    const struct catalog_creative *creative = work->input->creative;
+    const struct bidreq_native *native = work->input->imp->native;
     BUG_ON(!native);
     if (native->has_root) {
         BUF_PUT_LITERAL(out, "{\"native\":");
@@ -122,7 +116,7 @@ void markup_put_native(const struct markup_input *input, struct buf *out)
     bool first = true;
     for (uint32_t i = 0; i < native->assets.count; i++) {
         const struct bidreq_asset *wanted = &native->assets.items[i];
-        uint32_t filled = markup_native_fill(input->creative, wanted, &used);
+        uint32_t filled = markup_native_fill(creative, wanted, &used);
         if (filled == CATALOG_NONE) {
             continue;
         }
@@ -130,16 +124,36 @@ void markup_put_native(const struct markup_input *input, struct buf *out)
             buf_put_char(out, ',');
         }
         first = false;
-        put_asset(input, &input->creative->assets[filled], wanted, out);
+        put_asset(work, &creative->assets[filled], wanted, out);
     }
     BUF_PUT_LITERAL(out, "],\"link\":{\"url\":\"");
-    markup_put_client_url(&input->urls, "click", out);
+    put_pieces(&templates->click[MARKUP_PLAIN], work->values, out);
     bool tracker = !old && wants_event_tracker(native);
     buf_put_str(out, tracker ? STR("\"},\"eventtrackers\":[{\"event\":1,\"method\":1,\"url\":\"")
                              : STR("\"},\"imptrackers\":[\""));
-    markup_put_client_url(&input->urls, "impression", out);
+    put_pieces(&templates->impression[MARKUP_PLAIN], work->values, out);
     buf_put_str(out, tracker ? STR("\"}]}") : STR("\"]}"));
     if (native->has_root) {
         buf_put_char(out, '}');
     }
+}
+
+struct bid_text markup_make_native(struct markup_work *work)
+{
+    struct buf *written = work->input->scratch;
+    buf_reset(written);
+    put_native(work, written);
+    /* Twice the size will do: in JSON only quotes and backslashes are left to escape. */
+    size_t size = written->len * (work->form == MARKUP_JSON ? 2 : 1);
+    char *bytes = arena_alloc(work->input->arena, size);
+    struct str *piece = markup_pieces(work, 1);
+    if (work->failed || !bytes || buf_failed(written)) {
+        return (struct bid_text){0};
+    }
+    struct buf out = {.data = bytes, .cap = size, .limit = size};
+    work->form == MARKUP_JSON ? buf_put_json_escaped(&out, buf_str(written))
+                              : buf_put_str(&out, buf_str(written));
+    BUG_ON(buf_failed(&out));
+    *piece = buf_str(&out);
+    return (struct bid_text){piece, 1};
 }

@@ -1,4 +1,5 @@
-/* VAST InLine documents, versions 2.0, 3.0 and 4.0 to 4.2. Pure: appends to a buffer.
+/* VAST InLine documents, versions 2.0, 3.0 and 4.0 to 4.2. One template for each, for video and for audio;
+ * a bid fills in what differs.
  *
  * The schemas fix the order of elements, and 4.x changed it: types derived there put what they add
  * behind what they inherit (VAST 4.2 XSD, AdDefinitionBase_type and Linear_Base_type).
@@ -12,38 +13,32 @@
 #include "bidder/base/bug.h"
 #include "bidder/select_internal.h"
 
-struct vast_version {
+#define VAST_3_0 3 /* as AdCOM subtype */
+#define DURATION "<Duration>" MARK_DURATION "</Duration>"
+
+static const struct vast_version {
     int32_t protocol;
     struct str text;
     bool four;       /* the order of 4.x, UniversalAdId */
     bool serving_id; /* AdServingId and adType came with 4.1 */
+} versions[VAST_VERSION_COUNT] = {
+    {13, {"4.2", 3}, true, true},  {11, {"4.1", 3}, true, true},
+    {7, {"4.0", 3}, true, false},  {VAST_3_0, {"3.0", 3}, false, false},
+    {2, {"2.0", 3}, false, false},
 };
 
-static const struct vast_version *version_of(int32_t protocol)
-{
-    static const struct vast_version versions[] = {
-        {13, {"4.2", 3}, true, true},  {11, {"4.1", 3}, true, true},  {7, {"4.0", 3}, true, false},
-        {3, {"3.0", 3}, false, false}, {2, {"2.0", 3}, false, false},
-    };
-    for (size_t i = 0; i < COUNT_OF(versions); i++) {
-        if (versions[i].protocol == protocol) {
-            return &versions[i];
-        }
-    }
-    BUG_ON(true);
-}
+/* --- templates ----------------------------------------------------------------------------- */
 
-static void put_cdata_url(struct buf *out, const struct markup_urls *urls, const char *event,
-                          const char *query)
+static void put_cdata_url(struct str base, const char *event, const char *query, struct buf *out)
 {
     /* No ] can be in it but those of [ERRORCODE], and no > at all: the section cannot end early. */
     BUF_PUT_LITERAL(out, "<![CDATA[");
-    markup_put_client_url(urls, event, out);
+    markup_put_notice_url(base, event, out);
     buf_put_str(out, str_from(query));
     BUF_PUT_LITERAL(out, "]]>");
 }
 
-static void put_tracking_events(const struct markup_input *input, struct buf *out)
+static void put_tracking_events(struct str base, struct buf *out)
 {
     static const char *const events[] = {"start", "firstQuartile", "midpoint", "thirdQuartile",
                                          "complete"};
@@ -52,163 +47,175 @@ static void put_tracking_events(const struct markup_input *input, struct buf *ou
         BUF_PUT_LITERAL(out, "<Tracking event=\"");
         buf_put_str(out, str_from(events[i]));
         BUF_PUT_LITERAL(out, "\">");
-        put_cdata_url(out, &input->urls, events[i], "");
+        put_cdata_url(base, events[i], "", out);
         BUF_PUT_LITERAL(out, "</Tracking>");
     }
     BUF_PUT_LITERAL(out, "</TrackingEvents>");
 }
 
-static void put_two_digits(int32_t value, struct buf *out)
-{
-    if (value < 10) {
-        buf_put_char(out, '0');
-    }
-    buf_put_i64(out, value);
-}
-
-static void put_duration(int32_t duration_s, struct buf *out)
-{
-    int32_t s = duration_s > 0 ? duration_s : 0;
-    BUF_PUT_LITERAL(out, "<Duration>");
-    put_two_digits(s / 3600, out);
-    buf_put_char(out, ':');
-    put_two_digits(s / 60 % 60, out);
-    buf_put_char(out, ':');
-    put_two_digits(s % 60, out);
-    BUF_PUT_LITERAL(out, "</Duration>");
-}
-
-static void put_clicks(const struct markup_input *input, struct buf *out)
+static void put_clicks(struct str base, struct buf *out)
 {
     BUF_PUT_LITERAL(out, "<VideoClicks><ClickThrough>");
-    put_cdata_url(out, &input->urls, "click", "");
+    put_cdata_url(base, "click", "", out);
     BUF_PUT_LITERAL(out, "</ClickThrough></VideoClicks>");
 }
 
-static void put_media_files(const struct markup_media *media, struct buf *out)
+static void put_media_files(bool audio, struct buf *out)
 {
-    buf_put_str(out, select_mime_is_streaming(media->mime)
-                         ? STR("<MediaFiles><MediaFile delivery=\"streaming\" type=\"")
-                         : STR("<MediaFiles><MediaFile delivery=\"progressive\" type=\""));
-    markup_put_xml_escaped(out, media->mime);
-    BUF_PUT_LITERAL(out, "\" width=\"");
-    buf_put_i64(out, media->w);
-    BUF_PUT_LITERAL(out, "\" height=\"");
-    buf_put_i64(out, media->h);
-    buf_put_char(out, '"');
-    if (media->bitrate_kbps > 0) {
-        BUF_PUT_LITERAL(out, " bitrate=\"");
-        buf_put_i64(out, media->bitrate_kbps);
-        buf_put_char(out, '"');
-    }
-    if (!media->audio) {
+    BUF_PUT_LITERAL(out, "<MediaFiles><MediaFile delivery=\"" MARK_DELIVERY "\" type=\"" MARK_MIME
+                         "\" width=\"" MARK_W "\" height=\"" MARK_H
+                         "\"" MARK_BITRATE_OPEN MARK_BITRATE MARK_BITRATE_CLOSE);
+    if (!audio) {
         BUF_PUT_LITERAL(out, " scalable=\"true\" maintainAspectRatio=\"true\"");
     }
-    BUF_PUT_LITERAL(out, "><![CDATA[");
-    markup_put_url(out, media->url);
-    BUF_PUT_LITERAL(out, "]]></MediaFile></MediaFiles>");
+    BUF_PUT_LITERAL(out, "><![CDATA[" MARK_URL "]]></MediaFile></MediaFiles>");
 }
 
-static void put_linear(const struct markup_input *input, const struct markup_media *media,
-                       const struct vast_version *version, struct buf *out)
+static void put_linear(struct str base, bool four, bool audio, struct buf *out)
 {
     BUF_PUT_LITERAL(out, "<Linear>");
-    if (version->four) {
-        put_tracking_events(input, out);
-        put_duration(media->duration_s, out);
-        put_media_files(media, out);
-        put_clicks(input, out);
+    if (four) {
+        put_tracking_events(base, out);
+        BUF_PUT_LITERAL(out, DURATION);
+        put_media_files(audio, out);
+        put_clicks(base, out);
     } else {
-        put_duration(media->duration_s, out);
-        put_tracking_events(input, out);
-        put_clicks(input, out);
-        put_media_files(media, out);
+        BUF_PUT_LITERAL(out, DURATION);
+        put_tracking_events(base, out);
+        put_clicks(base, out);
+        put_media_files(audio, out);
     }
     BUF_PUT_LITERAL(out, "</Linear>");
 }
 
-static void put_creative(const struct markup_input *input, const struct markup_media *media,
-                         const struct vast_version *version, struct buf *out)
+static void put_creative(struct str base, const struct vast_version *version, bool audio,
+                         struct buf *out)
 {
-    struct str ad_id = input->creative->adid.len ? input->creative->adid : input->creative->id;
-    BUF_PUT_LITERAL(out, "<Creatives><Creative id=\"");
-    markup_put_xml_escaped(out, input->creative->id);
+    BUF_PUT_LITERAL(out, "<Creatives><Creative id=\"" MARK_CREATIVE_ID);
     buf_put_str(out, version->four ? STR("\" adId=\"") : STR("\" AdID=\""));
-    markup_put_xml_escaped(out, ad_id);
-    BUF_PUT_LITERAL(out, "\">");
-    put_linear(input, media, version, out);
+    BUF_PUT_LITERAL(out, MARK_AD_ID "\">");
+    put_linear(base, version->four, audio, out);
     if (version->four) {
-        /* 4.0 wants the id in an attribute too. */
         BUF_PUT_LITERAL(out, "<UniversalAdId idRegistry=\"unknown\"");
-        if (!version->serving_id) {
-            BUF_PUT_LITERAL(out, " idValue=\"");
-            markup_put_xml_escaped(out, ad_id);
-            buf_put_char(out, '"');
+        if (!version->serving_id) { /* 4.0 wants the id in an attribute too */
+            BUF_PUT_LITERAL(out, " idValue=\"" MARK_AD_ID "\"");
         }
-        buf_put_char(out, '>');
-        markup_put_xml_escaped(out, ad_id);
-        BUF_PUT_LITERAL(out, "</UniversalAdId>");
+        BUF_PUT_LITERAL(out, ">" MARK_AD_ID "</UniversalAdId>");
     }
     BUF_PUT_LITERAL(out, "</Creative></Creatives>");
 }
 
-static void put_title(const struct markup_input *input, struct buf *out)
+static void put_title(struct buf *out)
 {
-    BUF_PUT_LITERAL(out, "<AdTitle>");
-    markup_put_xml_escaped(out, input->creative->id);
-    BUF_PUT_LITERAL(out, "</AdTitle>");
+    BUF_PUT_LITERAL(out, "<AdTitle>" MARK_CREATIVE_ID "</AdTitle>");
 }
 
-void markup_put_vast_media(const struct markup_input *input, const struct markup_media *media,
-                           struct buf *out)
+void markup_put_vast_template(struct str base, unsigned index, bool audio, struct buf *out)
 {
-    const struct vast_version *version = version_of(media->protocol);
+    const struct vast_version *version = &versions[index];
     BUF_PUT_LITERAL(out, "<?xml version=\"1.0\" encoding=\"UTF-8\"?><VAST version=\"");
     buf_put_str(out, version->text);
     buf_put_char(out, '"');
     if (version->four) {
         BUF_PUT_LITERAL(out, " xmlns=\"http://www.iab.com/VAST\"");
     }
-    BUF_PUT_LITERAL(out, "><Ad id=\"");
-    markup_put_xml_escaped(out, input->bid_id);
-    buf_put_char(out, '"');
+    BUF_PUT_LITERAL(out, "><Ad id=\"" MARK_BID_ID "\"");
     if (version->serving_id) {
-        buf_put_str(out, media->audio ? STR(" adType=\"audio\"") : STR(" adType=\"video\""));
+        buf_put_str(out, audio ? STR(" adType=\"audio\"") : STR(" adType=\"video\""));
     }
     BUF_PUT_LITERAL(out, "><InLine><AdSystem version=\"1.0\">Jointcap</AdSystem>");
     if (!version->four) {
-        put_title(input, out);
+        put_title(out);
     }
     BUF_PUT_LITERAL(out, "<Error>");
-    put_cdata_url(out, &input->urls, "error", "?code=[ERRORCODE]");
-    BUF_PUT_LITERAL(out, "</Error><Impression id=\"");
-    markup_put_xml_escaped(out, input->bid_id);
-    BUF_PUT_LITERAL(out, "\">");
-    put_cdata_url(out, &input->urls, "impression", "");
+    put_cdata_url(base, "error", "?code=[ERRORCODE]", out);
+    BUF_PUT_LITERAL(out, "</Error><Impression id=\"" MARK_BID_ID "\">");
+    put_cdata_url(base, "impression", "", out);
     BUF_PUT_LITERAL(out, "</Impression>");
     if (version->serving_id) {
-        BUF_PUT_LITERAL(out, "<AdServingId>");
-        markup_put_xml_escaped(out, input->bid_id);
-        BUF_PUT_LITERAL(out, "</AdServingId>");
+        BUF_PUT_LITERAL(out, "<AdServingId>" MARK_BID_ID "</AdServingId>");
     }
     if (version->four) {
-        put_title(input, out);
+        put_title(out);
+        BUF_PUT_LITERAL(out, MARK_ADVERTISER_OPEN MARK_ADVERTISER MARK_ADVERTISER_CLOSE);
     }
-    if (version->four && input->advertiser_domain.len) {
-        BUF_PUT_LITERAL(out, "<Advertiser>");
-        markup_put_xml_escaped(out, input->advertiser_domain);
-        BUF_PUT_LITERAL(out, "</Advertiser>");
-    }
-    put_creative(input, media, version, out);
+    put_creative(base, version, audio, out);
     BUF_PUT_LITERAL(out, "</InLine></Ad></VAST>");
 }
 
-void markup_put_vast(const struct markup_input *input, struct buf *out)
+/* --- a bid's ------------------------------------------------------------------------------- */
+
+int32_t markup_vast_protocol(const struct int_list *protocols, bool vast_3)
+{
+    static const int32_t newest_first[] = {13, 11, 7, 3, 2};
+    if (protocols->count == 0) {
+        return vast_3 ? 3 : 13;
+    }
+    int32_t best = 0;
+    for (size_t i = 0; i < COUNT_OF(newest_first); i++) {
+        for (uint32_t k = 0; k < protocols->count; k++) {
+            if (protocols->items[k] != newest_first[i]) {
+                continue;
+            }
+            if (vast_3 && newest_first[i] == 3) {
+                return 3;
+            }
+            best = best ? best : newest_first[i];
+        }
+    }
+    return best;
+}
+
+/* Select never offers an impression that lists no version we make; must-fill may, and 3.0 will do.
+ */
+static unsigned version_of(int32_t protocol)
+{
+    protocol = protocol ? protocol : VAST_3_0;
+    for (unsigned i = 0; i < VAST_VERSION_COUNT; i++) {
+        if (versions[i].protocol == protocol) {
+            return i;
+        }
+    }
+    BUG_ON(true);
+}
+
+const struct markup_template *markup_vast(struct markup_work *work,
+                                          const struct markup_media *media)
+{
+    const struct markup_input *input = work->input;
+    const struct catalog_creative *creative = input->creative;
+    struct str *values = work->values;
+    values[HOLE_BID_ID] = markup_xml_value(work, input->bid_id);
+    values[HOLE_CREATIVE_ID] = markup_xml_value(work, creative->id);
+    values[HOLE_AD_ID] =
+        creative->adid.len ? markup_xml_value(work, creative->adid) : values[HOLE_CREATIVE_ID];
+    values[HOLE_DURATION] = markup_duration_value(work, media->duration_s);
+    values[HOLE_DELIVERY] =
+        select_mime_is_streaming(media->mime) ? STR("streaming") : STR("progressive");
+    values[HOLE_MIME] = markup_xml_value(work, media->mime);
+    values[HOLE_W] = markup_number_value(work, media->w);
+    values[HOLE_H] = markup_number_value(work, media->h);
+    values[HOLE_URL] = markup_url_value(work, media->url);
+    if (media->bitrate_kbps > 0) {
+        bool json = work->form == MARKUP_JSON;
+        values[HOLE_BITRATE_OPEN] = json ? STR(" bitrate=\\\"") : STR(" bitrate=\"");
+        values[HOLE_BITRATE] = markup_number_value(work, media->bitrate_kbps);
+        values[HOLE_BITRATE_CLOSE] = json ? STR("\\\"") : STR("\"");
+    }
+    if (input->advertiser_domain.len) {
+        values[HOLE_ADVERTISER_OPEN] = STR("<Advertiser>");
+        values[HOLE_ADVERTISER] = markup_xml_value(work, input->advertiser_domain);
+        values[HOLE_ADVERTISER_CLOSE] = STR("</Advertiser>");
+    }
+    return &input->templates->vast[version_of(media->protocol)][media->audio][work->form];
+}
+
+struct bid_text markup_make_vast(struct markup_work *work)
 {
     static const struct int_list nothing = {0};
-    const struct catalog_creative *creative = input->creative;
+    const struct catalog_creative *creative = work->input->creative;
     bool audio = creative->type == CREATIVE_AUDIO;
-    const struct bidreq_av *av = audio ? input->imp->audio : input->imp->video;
+    const struct bidreq_av *av = audio ? work->input->imp->audio : work->input->imp->video;
     struct markup_media media = {
         .url = creative->url,
         .mime = creative->mime,
@@ -216,11 +223,8 @@ void markup_put_vast(const struct markup_input *input, struct buf *out)
         .h = audio ? 0 : creative->h,
         .duration_s = creative->duration_s,
         .bitrate_kbps = creative->bitrate_kbps,
-        .protocol = markup_vast_protocol(av ? &av->protocols : &nothing, input->vast_3),
+        .protocol = markup_vast_protocol(av ? &av->protocols : &nothing, work->input->vast_3),
         .audio = audio,
     };
-    if (media.protocol == 0) { /* select never offers these; must-fill may: the oldest will do */
-        media.protocol = 3;
-    }
-    markup_put_vast_media(input, &media, out);
+    return markup_fill(work, markup_vast(work, &media));
 }

@@ -7,14 +7,21 @@
 #include "bidder/base/str.h"
 #include "proto/bidreq.h"
 
+/* A long text in pieces, one behind the other, ready for the answer's format: for JSON escaped as it
+ * stands between the quotes, for protobuf as it is. Valid UTF-8; the encoders copy it unseen. */
+struct bid_text {
+    const struct str *pieces;
+    uint32_t count;
+};
+
 enum bid_mtype { BID_BANNER = 1, BID_VIDEO = 2, BID_AUDIO = 3, BID_NATIVE = 4 };
 
 struct bid {
     struct str id;        /* ours, unique */
     struct str impid;     /* echoed */
     int64_t price_micros; /* CPM in the response's currency */
-    struct str adm;       /* markup, unescaped */
-    struct str nurl, burl, lurl;
+    struct bid_text adm;  /* markup */
+    struct bid_text nurl, burl, lurl;
     struct str adid, cid, crid, dealid, bundle, language;
     struct str_list adomain, cat;
     int32_t cattax; /* 0 = leave out */
@@ -38,6 +45,28 @@ struct bid_response {
     } bids;
     int32_t nbr; /* for a no-bid with a body; -1 = leave out */
 };
+
+/* Bytes of all its pieces. */
+static inline size_t bid_text_size(struct bid_text text)
+{
+    size_t size = 0;
+    for (uint32_t i = 0; i < text.count; i++) {
+        size += text.pieces[i].len;
+    }
+    return size;
+}
+
+/* Writes them, which takes bid_text_size bytes; returns the end. */
+static inline char *bid_text_write(struct bid_text text, char *to)
+{
+    for (uint32_t i = 0; i < text.count; i++) {
+        if (text.pieces[i].len) { /* ptr may be NULL */
+            memcpy(to, text.pieces[i].ptr, text.pieces[i].len);
+            to += text.pieces[i].len;
+        }
+    }
+    return to;
+}
 
 /* Encoders append to out; ask buf_failed(out) afterwards. Pure. */
 void bidresp_encode_json(const struct bid_response *response, struct buf *out);

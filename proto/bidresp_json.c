@@ -6,11 +6,19 @@
 #include "bidder/base/scan.h"
 #include "bidder/base/utf8.h"
 
-/* One pass: escapes as buf_put_json_escaped does, and replaces what is no UTF-8. */
-static void put_quoted(struct buf *out, struct str text)
+/* A member is written with all that comes before its value: ,"name":" - these are constants, so
+ * copying one is a few moves. */
+#define PUT_TEXT(out, name, text)  put_text((out), STR(",\"" name "\":\""), (text))
+#define PUT_READY(out, name, text) put_ready((out), STR(",\"" name "\":\""), (text))
+#define PUT_INT(out, name, value)  put_int((out), STR(",\"" name "\":"), (value))
+#define PUT_TEXTS(out, name, list) put_texts((out), STR(",\"" name "\":["), (list))
+#define PUT_INTS(out, name, list)  put_ints((out), STR(",\"" name "\":["), (list))
+
+/* From the first byte that needs a look on: escapes as buf_put_json_escaped does, and replaces what
+ * is no UTF-8. */
+static void put_escaped(struct buf *out, struct str text)
 {
-    buf_put_char(out, '"');
-    const char *clean = text.len ? text.ptr : "", *end = clean + text.len;
+    const char *clean = text.ptr, *end = clean + text.len;
     for (const char *at = scan_json(clean, end); at < end; at = scan_json(at, end)) {
         size_t length = utf8_length(at, end);
         if (length > 1) {
@@ -18,10 +26,7 @@ static void put_quoted(struct buf *out, struct str text)
             continue;
         }
         buf_put(out, clean, (size_t)(at - clean));
-        if (*at == '"' || *at == '\\') {
-            char two[2] = {'\\', *at};
-            buf_put(out, two, 2);
-        } else if (length) {
+        if (length) {
             buf_put_json_escaped(out, (struct str){at, 1});
         } else {
             BUF_PUT_LITERAL(out, "\xef\xbf\xbd");
@@ -29,57 +34,76 @@ static void put_quoted(struct buf *out, struct str text)
         clean = ++at;
     }
     buf_put(out, clean, (size_t)(end - clean));
-    buf_put_char(out, '"');
 }
 
-/* ,"name": - the opening brace stands for the first member's comma. */
-static void put_name(struct buf *out, const char *name)
+/* start, the text, and its closing quote. Most texts need no escape. */
+static inline void put_quoted(struct buf *out, struct str start, struct str text)
 {
-    if (out->len && out->data[out->len - 1] != '{') {
-        buf_put_char(out, ',');
+    char *to = buf_reserve(out, start.len + text.len + 1);
+    if (!to) {
+        return;
+    }
+    memcpy(to, start.ptr, start.len);
+    out->len += start.len;
+    if (text.len) {
+        if (LIKELY(scan_json(text.ptr, text.ptr + text.len) == text.ptr + text.len)) {
+            memcpy(to + start.len, text.ptr, text.len);
+            out->len += text.len;
+        } else {
+            put_escaped(out, text);
+        }
     }
     buf_put_char(out, '"');
-    buf_put(out, name, strlen(name));
-    BUF_PUT_LITERAL(out, "\":");
 }
 
-static void put_text(struct buf *out, const char *name, struct str text)
+static inline void put_text(struct buf *out, struct str start, struct str text)
 {
     if (text.len) {
-        put_name(out, name);
-        put_quoted(out, text);
+        put_quoted(out, start, text);
     }
 }
 
-static void put_int(struct buf *out, const char *name, int32_t value)
+static inline void put_ready(struct buf *out, struct str start, struct bid_text text)
+{
+    size_t size = bid_text_size(text);
+    char *to = size ? buf_reserve(out, start.len + size + 1) : NULL;
+    if (to) {
+        memcpy(to, start.ptr, start.len);
+        *bid_text_write(text, to + start.len) = '"';
+        out->len += start.len + size + 1;
+    }
+}
+
+static inline void put_int(struct buf *out, struct str start, int32_t value)
 {
     if (value) {
-        put_name(out, name);
+        buf_put_str(out, start);
         buf_put_i64(out, value);
     }
 }
 
-static void put_texts(struct buf *out, const char *name, struct str_list list)
+static void put_texts(struct buf *out, struct str start, struct str_list list)
 {
     if (!list.count) {
         return;
     }
-    put_name(out, name);
+    buf_put_str(out, start);
     for (uint32_t i = 0; i < list.count; i++) {
-        buf_put_char(out, i ? ',' : '[');
-        put_quoted(out, list.items[i]);
+        put_quoted(out, i ? STR(",\"") : STR("\""), list.items[i]);
     }
     buf_put_char(out, ']');
 }
 
-static void put_ints(struct buf *out, const char *name, struct int_list list)
+static void put_ints(struct buf *out, struct str start, struct int_list list)
 {
     if (!list.count) {
         return;
     }
-    put_name(out, name);
+    buf_put_str(out, start);
     for (uint32_t i = 0; i < list.count; i++) {
-        buf_put_char(out, i ? ',' : '[');
+        if (i) {
+            buf_put_char(out, ',');
+        }
         buf_put_i64(out, list.items[i]);
     }
     buf_put_char(out, ']');
@@ -87,56 +111,55 @@ static void put_ints(struct buf *out, const char *name, struct int_list list)
 
 static void put_bid(struct buf *out, const struct bid *bid)
 {
-    buf_put_char(out, '{');
-    put_text(out, "id", bid->id);
-    put_text(out, "impid", bid->impid);
-    put_name(out, "price");
+    put_quoted(out, STR("{\"id\":\""), bid->id); /* required, as the response's */
+    PUT_TEXT(out, "impid", bid->impid);
+    BUF_PUT_LITERAL(out, ",\"price\":");
     buf_put_micros(out, bid->price_micros);
-    put_text(out, "adid", bid->adid);
-    put_text(out, "nurl", bid->nurl);
-    put_text(out, "burl", bid->burl);
-    put_text(out, "lurl", bid->lurl);
-    put_text(out, "adm", bid->adm);
-    put_texts(out, "adomain", bid->adomain);
-    put_text(out, "bundle", bid->bundle);
-    put_text(out, "cid", bid->cid);
-    put_text(out, "crid", bid->crid);
-    put_texts(out, "cat", bid->cat);
-    put_int(out, "cattax", bid->cattax);
-    put_ints(out, "attr", bid->attr);
-    put_ints(out, "apis", bid->apis);
-    put_int(out, "protocol", bid->protocol);
-    put_text(out, "language", bid->language);
-    put_text(out, "dealid", bid->dealid);
-    put_int(out, "w", bid->w);
-    put_int(out, "h", bid->h);
-    put_int(out, "exp", bid->exp);
-    put_int(out, "dur", bid->dur);
-    put_int(out, "mtype", (int32_t)bid->mtype);
-    put_int(out, "slotinpod", bid->slotinpod);
+    PUT_TEXT(out, "adid", bid->adid);
+    PUT_READY(out, "nurl", bid->nurl);
+    PUT_READY(out, "burl", bid->burl);
+    PUT_READY(out, "lurl", bid->lurl);
+    PUT_READY(out, "adm", bid->adm);
+    PUT_TEXTS(out, "adomain", bid->adomain);
+    PUT_TEXT(out, "bundle", bid->bundle);
+    PUT_TEXT(out, "cid", bid->cid);
+    PUT_TEXT(out, "crid", bid->crid);
+    PUT_TEXTS(out, "cat", bid->cat);
+    PUT_INT(out, "cattax", bid->cattax);
+    PUT_INTS(out, "attr", bid->attr);
+    PUT_INTS(out, "apis", bid->apis);
+    PUT_INT(out, "protocol", bid->protocol);
+    PUT_TEXT(out, "language", bid->language);
+    PUT_TEXT(out, "dealid", bid->dealid);
+    PUT_INT(out, "w", bid->w);
+    PUT_INT(out, "h", bid->h);
+    PUT_INT(out, "exp", bid->exp);
+    PUT_INT(out, "dur", bid->dur);
+    PUT_INT(out, "mtype", (int32_t)bid->mtype);
+    PUT_INT(out, "slotinpod", bid->slotinpod);
     buf_put_char(out, '}');
 }
 
 void bidresp_encode_json(const struct bid_response *response, struct buf *out)
 {
-    buf_put_char(out, '{');
-    put_name(out, "id"); /* required, so echoed even when empty */
-    put_quoted(out, response->id);
-    put_text(out, "bidid", response->bidid);
-    put_text(out, "cur", response->cur);
+    put_quoted(out, STR("{\"id\":\""), response->id); /* required, so echoed even when empty */
+    PUT_TEXT(out, "bidid", response->bidid);
+    PUT_TEXT(out, "cur", response->cur);
     if (response->nbr >= 0) {
-        put_name(out, "nbr");
+        BUF_PUT_LITERAL(out, ",\"nbr\":");
         buf_put_i64(out, response->nbr);
     }
     if (response->bids.count) {
-        BUF_PUT_LITERAL(out, ",\"seatbid\":[{");
-        put_text(out, "seat", response->seat);
-        put_name(out, "bid");
+        BUF_PUT_LITERAL(out, ",\"seatbid\":[{\"bid\":[");
         for (uint32_t i = 0; i < response->bids.count; i++) {
-            buf_put_char(out, i ? ',' : '[');
+            if (i) {
+                buf_put_char(out, ',');
+            }
             put_bid(out, &response->bids.items[i]);
         }
-        BUF_PUT_LITERAL(out, "]}]");
+        buf_put_char(out, ']');
+        PUT_TEXT(out, "seat", response->seat);
+        BUF_PUT_LITERAL(out, "}]");
     }
     buf_put_char(out, '}');
 }

@@ -58,6 +58,21 @@ static void put_text(struct buf *out, uint32_t field, struct str text)
     }
 }
 
+static void put_ready(struct buf *out, uint32_t field, struct bid_text text)
+{
+    size_t size = bid_text_size(text);
+    if (!size) {
+        return;
+    }
+    put_tag(out, field, WIRE_BYTES);
+    put_varint(out, size);
+    char *to = buf_reserve(out, size);
+    if (to) {
+        bid_text_write(text, to);
+        out->len += size;
+    }
+}
+
 static void put_texts(struct buf *out, uint32_t field, struct str_list list)
 {
     for (uint32_t i = 0; i < list.count; i++) {
@@ -105,8 +120,8 @@ static void put_bid(struct buf *out, const struct bid *bid)
     put_text(out, 2, bid->impid);
     put_price(out, 3, bid->price_micros);
     put_text(out, 4, bid->adid);
-    put_text(out, 5, bid->nurl);
-    put_text(out, 6, bid->adm);
+    put_ready(out, 5, bid->nurl);
+    put_ready(out, 6, bid->adm);
     put_texts(out, 7, bid->adomain);
     put_text(out, 9, bid->cid);
     put_text(out, 10, bid->crid);
@@ -118,8 +133,8 @@ static void put_bid(struct buf *out, const struct bid *bid)
     put_int(out, 17, bid->h);
     put_int(out, 19, bid->protocol);
     put_int(out, 21, bid->exp);
-    put_text(out, 22, bid->burl);
-    put_text(out, 23, bid->lurl);
+    put_ready(out, 22, bid->burl);
+    put_ready(out, 23, bid->lurl);
     put_text(out, 25, bid->language);
     put_int(out, 28, bid->slotinpod);
     put_int(out, 30, bid->cattax);

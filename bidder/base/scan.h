@@ -82,3 +82,33 @@ static inline const char *scan_url(const char *at, const char *end)
     }
     return at;
 }
+
+/* The first byte from at on that XML or JSON would escape, or that is not ASCII; end when there is
+ * none. */
+static inline const char *scan_markup(const char *at, const char *end)
+{
+#if defined(__SSE2__)
+    const __m128i amp = _mm_set1_epi8('&'), apostrophe = _mm_set1_epi8('\'');
+    const __m128i less = _mm_set1_epi8('<'), greater = _mm_set1_epi8('>');
+    const __m128i quote = _mm_set1_epi8('"'), backslash = _mm_set1_epi8('\\');
+    const __m128i space = _mm_set1_epi8(0x20);
+    for (; end - at >= 16; at += 16) {
+        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
+        __m128i quotes = _mm_or_si128(
+            _mm_or_si128(_mm_cmpeq_epi8(bytes, quote), _mm_cmpeq_epi8(bytes, apostrophe)),
+            _mm_or_si128(_mm_cmpeq_epi8(bytes, less), _mm_cmpeq_epi8(bytes, greater)));
+        __m128i others =
+            _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(bytes, amp), _mm_cmpeq_epi8(bytes, backslash)),
+                         _mm_cmplt_epi8(bytes, space));
+        int mask = _mm_movemask_epi8(_mm_or_si128(quotes, others));
+        if (mask) {
+            return at + __builtin_ctz((unsigned)mask);
+        }
+    }
+#endif
+    while (at < end && (signed char)*at >= 0x20 && *at != '&' && *at != '\'' && *at != '<' &&
+           *at != '>' && *at != '"' && *at != '\\') {
+        at++;
+    }
+    return at;
+}

@@ -17,7 +17,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct catalog *catalog;
 static struct arena arena;
-static struct buf markup, detail;
+static struct buf scratch, detail;
+static struct markup_templates *templates;
 
 static void setup(void)
 {
@@ -33,7 +34,9 @@ static void setup(void)
     problem_list_deinit(&problems);
     arena_deinit(&texts);
     BUG_ON(!arena_init(&arena, 1 << 18, 1 << 22));
-    buf_init(&markup, 1 << 20);
+    buf_init(&scratch, 1 << 20);
+    templates = markup_templates_create(STR("https://ads.example"));
+    BUG_ON(!templates);
     buf_init(&detail, 1 << 20);
 }
 
@@ -42,14 +45,17 @@ static void check_markup(const struct bidreq_imp *imp, const struct offer *offer
     const struct catalog_line *line = &catalog->lines[offer->line];
     for (uint32_t i = 0; i < offer->creative_count; i++) {
         struct markup_input input = {
-            .catalog = catalog,
+            .templates = templates,
+            .form = (enum markup_form)(i % MARKUP_FORM_COUNT),
             .creative = &catalog->creatives[line->creatives[offer->creatives[i]].creative],
             .imp = imp,
             .bid_id = STR("bid"),
-            .urls = {STR("https://ads.example"), STR("E"), STR("C")}};
-        buf_reset(&markup);
-        markup_put(&input, &markup);
-        BUG_ON(buf_failed(&markup) || markup.len == 0);
+            .exchange_token = STR("E"),
+            .client_token = STR("C"),
+            .arena = &arena,
+            .scratch = &scratch,
+        };
+        BUG_ON(bid_text_size(markup_make(&input)) == 0);
     }
 }
 

@@ -12,6 +12,8 @@ static const char hostile[] = "a]]>b\"c'd<script>alert(1)</script>&amp;\n\r\t\x0
 struct fixture {
     struct buf out, scratch;
     struct arena arena;
+    struct str base;  /* of the notice urls */
+    struct buf other; /* the JSON form, taken back */
     struct catalog_creative creative;
     struct bidreq_imp imp;
     struct bidreq_av video;
@@ -26,7 +28,9 @@ static struct fixture *setup(enum creative_type type)
     struct fixture *f = &fixture;
     *f = (struct fixture){0};
     buf_init(&f->out, 1 << 20);
+    buf_init(&f->other, 1 << 20);
     buf_init(&f->scratch, 1 << 16);
+    f->base = STR("https://ads.example");
     if (!arena_init(&f->arena, 1 << 16, 1 << 20)) {
         abort();
     }
@@ -52,9 +56,8 @@ static struct fixture *setup(enum creative_type type)
         .imp = &f->imp,
         .bid_id = STR("bid-1"),
         .advertiser_domain = STR("mondelez.example"),
-        .urls = {.base = STR("https://ads.example"),
-                 .exchange_token = STR("EXC_-1"),
-                 .client_token = STR("CLI_-1")},
+        .exchange_token = STR("EXC_-1"),
+        .client_token = STR("CLI_-1"),
     };
     return f;
 }
@@ -62,16 +65,68 @@ static struct fixture *setup(enum creative_type type)
 static void teardown(struct fixture *f)
 {
     buf_deinit(&f->out);
+    buf_deinit(&f->other);
     buf_deinit(&f->scratch);
     arena_deinit(&f->arena);
 }
 
+static void join(struct bid_text text, struct buf *out)
+{
+    buf_reset(out);
+    for (uint32_t i = 0; i < text.count; i++) {
+        buf_put_str(out, text.pieces[i]);
+    }
+}
+
+/* What a JSON reader makes of the form that stands between quotes. */
+static void unescape(struct fixture *f)
+{
+    struct buf quoted;
+    struct str text = STR_NONE;
+    struct json_reader r;
+    buf_init(&quoted, 1 << 20);
+    buf_put_char(&quoted, '"');
+    buf_put_str(&quoted, buf_str(&f->other));
+    buf_put_char(&quoted, '"');
+    json_reader_init(&r, buf_str(&quoted), &f->arena, 1);
+    CHECK(json_read_string(&r, &text) && json_finish(&r));
+    buf_reset(&f->other);
+    buf_put_str(&f->other, text);
+    buf_deinit(&quoted);
+}
+
+/* The text as it is, which the form for JSON says too. */
+static struct str both_forms(struct fixture *f, struct bid_text (*make)(struct fixture *))
+{
+    f->input.form = MARKUP_JSON;
+    join(make(f), &f->other);
+    unescape(f);
+    f->input.form = MARKUP_PLAIN;
+    join(make(f), &f->out);
+    CHECK(f->out.len > 0);
+    CHECK(str_eq(buf_str(&f->other), buf_str(&f->out)));
+    return buf_str(&f->out);
+}
+
+static struct bid_text make_markup(struct fixture *f)
+{
+    return markup_make(&f->input);
+}
+
 static struct str made(struct fixture *f)
 {
-    buf_reset(&f->out);
-    markup_put(&f->input, &f->out);
-    CHECK(!buf_failed(&f->out));
-    return buf_str(&f->out);
+    struct buf scratch;
+    struct markup_templates *templates = markup_templates_create(f->base);
+    buf_init(&scratch, 1 << 20);
+    f->input.templates = templates;
+    f->input.scratch = &scratch;
+    f->input.arena = &f->arena;
+    arena_reset(&f->arena);
+    CHECK(templates && markup_prepare(&f->creative, &f->arena));
+    struct str text = both_forms(f, make_markup);
+    markup_templates_destroy(&templates);
+    buf_deinit(&scratch);
+    return text;
 }
 
 static bool has(struct str text, const char *part)
@@ -175,10 +230,9 @@ TEST(vast_survives_hostile_text_in_every_field)
 {
     struct fixture *f = setup(CREATIVE_VIDEO);
     struct str evil = {hostile, sizeof(hostile) - 1};
-    struct str *fields[] = {&f->creative.id,     &f->creative.adid,
-                            &f->creative.mime,   &f->creative.url,
-                            &f->input.bid_id,    &f->input.advertiser_domain,
-                            &f->input.urls.base, &f->input.urls.client_token};
+    struct str *fields[] = {&f->creative.id,  &f->creative.adid,     &f->creative.mime,
+                            &f->creative.url, &f->input.bid_id,      &f->input.advertiser_domain,
+                            &f->base,         &f->input.client_token};
     static const int32_t protocols[] = {2, 3, 7, 11, 13};
     for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
         struct str kept = *fields[i];
@@ -252,7 +306,7 @@ TEST(image_banner_links_and_counts)
     CHECK(has(html, "src=\"https://ads.example/notice/impression/CLI_-1\""));
     CHECK(has(html, "width=\"640\" height=\"480\""));
     f->creative.image = (struct str){hostile, sizeof(hostile) - 1};
-    f->input.urls.client_token = f->creative.image;
+    f->input.client_token = f->creative.image;
     check_html(made(f), "a img /a img ");
     teardown(f);
 }
@@ -437,7 +491,7 @@ TEST(native_survives_hostile_text_in_every_field)
     f->native.assets.count = 5;
     struct str evil = {hostile, sizeof(hostile) - 1};
     f->native.ver = f->creative.id = f->creative.adid = f->input.bid_id = evil;
-    f->input.urls.base = f->input.urls.client_token = f->input.advertiser_domain = evil;
+    f->base = f->input.client_token = f->input.advertiser_domain = evil;
     assets[0].text = assets[1].url = assets[2].text = assets[3].url = assets[3].mime = evil;
     struct native_seen seen = parse_native(f);
     CHECK_STR(seen.title, hostile);
@@ -464,41 +518,72 @@ TEST(two_alike_assets_take_different_pictures_while_there_are_any)
 
 /* --- urls and failure ---------------------------------------------------------------------- */
 
+static struct bid_text make_win(struct fixture *f)
+{
+    return markup_notice_url(&f->input, MARKUP_WIN);
+}
+
+static struct bid_text make_bill(struct fixture *f)
+{
+    return markup_notice_url(&f->input, MARKUP_BILL);
+}
+
+static struct bid_text make_loss(struct fixture *f)
+{
+    return markup_notice_url(&f->input, MARKUP_LOSS);
+}
+
 TEST(notice_urls_carry_the_macros)
 {
     struct fixture *f = setup(CREATIVE_BANNER);
-    markup_put_nurl(&f->input.urls, &f->out);
-    CHECK_STR(buf_str(&f->out), "https://ads.example/notice/win/EXC_-1?price=${AUCTION_PRICE}"
-                                "&cur=${AUCTION_CURRENCY}");
-    buf_reset(&f->out);
-    markup_put_burl(&f->input.urls, &f->out);
-    CHECK_STR(buf_str(&f->out), "https://ads.example/notice/bill/EXC_-1?price=${AUCTION_PRICE}"
-                                "&cur=${AUCTION_CURRENCY}");
-    buf_reset(&f->out);
-    markup_put_lurl(&f->input.urls, &f->out);
-    CHECK_STR(buf_str(&f->out),
+    struct markup_templates *templates = markup_templates_create(f->base);
+    f->input.templates = templates;
+    f->input.arena = &f->arena;
+    CHECK_STR(both_forms(f, make_win),
+              "https://ads.example/notice/win/EXC_-1?price=${AUCTION_PRICE}"
+              "&cur=${AUCTION_CURRENCY}");
+    CHECK_STR(both_forms(f, make_bill),
+              "https://ads.example/notice/bill/EXC_-1?price=${AUCTION_PRICE}"
+              "&cur=${AUCTION_CURRENCY}");
+    CHECK_STR(both_forms(f, make_loss),
               "https://ads.example/notice/loss/EXC_-1?loss=${AUCTION_LOSS}&price=${AUCTION_PRICE}"
               "&min_to_win=${AUCTION_MIN_TO_WIN}");
+    markup_templates_destroy(&templates);
     teardown(f);
 }
 
-TEST(a_buffer_too_small_fails_at_every_size)
+/* Whatever is left of the arena: all of the text, or none of it. */
+TEST(too_little_memory_makes_nothing_at_every_size)
 {
-    enum creative_type types[] = {CREATIVE_BANNER, CREATIVE_VIDEO, CREATIVE_NATIVE};
-    for (int t = 0; t < 3; t++) {
-        struct fixture *f = setup(types[t]);
+    static const enum creative_type types[] = {CREATIVE_BANNER, CREATIVE_VIDEO, CREATIVE_NATIVE};
+    for (int t = 0; t < 6; t++) {
+        struct fixture *f = setup(types[t % 3]);
         f->creative.assets = own_assets;
         f->creative.asset_count = 4;
         f->native.assets.items = wanted_assets;
         f->native.assets.count = 5;
-        size_t whole = made(f).len;
-        for (size_t limit = 0; limit < whole; limit++) {
-            struct buf small;
-            buf_init(&small, limit);
-            markup_put(&f->input, &small);
-            CHECK(buf_failed(&small));
-            buf_deinit(&small);
+        f->creative.url = f->creative.id = (struct str){hostile, sizeof(hostile) - 1};
+        f->creative.html = t == 3 ? STR("<a href={CLICK}>") : STR_NONE;
+        struct arena arena;
+        struct buf scratch;
+        struct str whole = made(f);
+        struct markup_templates *templates = markup_templates_create(f->base);
+        buf_init(&scratch, t == 5 ? whole.len / 2 : 1 << 20);
+        f->input.templates = templates;
+        f->input.scratch = &scratch;
+        f->input.arena = &arena;
+        bool enough = false;
+        for (size_t limit = 16; limit < 8192; limit += 16) {
+            CHECK(arena_init(&arena, limit, limit));
+            struct bid_text text = markup_make(&f->input);
+            enough = enough || text.count;
+            CHECK_INT(text.count > 0, enough);
+            CHECK_INT(bid_text_size(text), enough ? whole.len : 0);
+            arena_deinit(&arena);
         }
+        CHECK_INT(enough, t != 5);
+        markup_templates_destroy(&templates);
+        buf_deinit(&scratch);
         teardown(f);
     }
 }

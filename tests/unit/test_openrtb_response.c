@@ -12,17 +12,31 @@ static struct str adomains[] = {{"brand.example", 13}, {"other.example", 13}};
 static struct str cats[] = {{"IAB1", 4}};
 static int32_t attrs[] = {1, 13}, apis[] = {7};
 
+/* Texts come in pieces, ready for the format. */
+#define TEXT(literal)                                                                              \
+    {                                                                                              \
+        (literal), sizeof(literal) - 1                                                             \
+    }
+static const struct str adm =
+    TEXT("<VAST version=\"4.2\">\n\t<Ad id='\\\x01'>\xe4\xb8\x8a\xe6\xb5\xb7</Ad></VAST>");
+static const struct str adm_json[] = {
+    TEXT("<VAST version=\\\"4.2\\\">\\n\\t<Ad id='\\\\\\u0001'>"),
+    {NULL, 0},
+    TEXT("\xe4\xb8\x8a\xe6\xb5\xb7</Ad></VAST>"),
+};
+static const struct str nurl = TEXT("https://t.example/n?p=${AUCTION_PRICE}");
+static const struct str burl = TEXT("https://t.example/b"), lurl = TEXT("https://t.example/l");
+
 static struct bid full_bid(void)
 {
     return (struct bid){
         .id = STR("b-1"),
         .impid = STR("1"),
         .price_micros = 25123456,
-        .adm =
-            STR("<VAST version=\"4.2\">\n\t<Ad id='\\\x01'>\xe4\xb8\x8a\xe6\xb5\xb7</Ad></VAST>"),
-        .nurl = STR("https://t.example/n?p=${AUCTION_PRICE}"),
-        .burl = STR("https://t.example/b"),
-        .lurl = STR("https://t.example/l"),
+        .adm = {adm_json, COUNT_OF(adm_json)},
+        .nurl = {&nurl, 1},
+        .burl = {&burl, 1},
+        .lurl = {&lurl, 1},
         .adid = STR("ad"),
         .cid = STR("c"),
         .crid = STR("cr"),
@@ -93,8 +107,8 @@ TEST(bidresp_json_reads_back)
     CHECK_INT(bid->count, 25); /* every field once */
     CHECK(json_dom_duplicate(bid) == NULL);
     check_number(bid, "price", "25.123456");
-    check_text(bid, "adm", bids[0].adm);
-    check_text(bid, "nurl", bids[0].nurl);
+    check_text(bid, "adm", adm);
+    check_text(bid, "nurl", nurl);
     check_text(bid, "dealid", bids[0].dealid);
     check_number(bid, "mtype", "2");
     check_number(bid, "slotinpod", "-1");
@@ -142,6 +156,7 @@ TEST(bidresp_pb_reads_back)
     struct buf out;
     buf_init(&out, 65536);
     struct bid bids[2] = {full_bid(), {.id = STR("b-2"), .impid = STR("2"), .price_micros = 1}};
+    bids[0].adm = (struct bid_text){&adm, 1};
     struct bid_response response = response_of(bids, 2);
     bidresp_encode_pb(&response, &out);
     Openrtb__BidResponse *m =
@@ -155,7 +170,7 @@ TEST(bidresp_pb_reads_back)
     CHECK_INT(m->seatbid[0]->n_bid, 2);
     const Openrtb__BidResponse__Bid *bid = m->seatbid[0]->bid[0];
     CHECK(bid->price == 25.123456);
-    CHECK(str_eq(str_from(bid->adm), bids[0].adm));
+    CHECK(str_eq(str_from(bid->adm), adm));
     CHECK_STR(str_from(bid->nurl), "https://t.example/n?p=${AUCTION_PRICE}");
     CHECK_STR(str_from(bid->burl), "https://t.example/b");
     CHECK_STR(str_from(bid->lurl), "https://t.example/l");

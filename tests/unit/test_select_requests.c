@@ -74,18 +74,32 @@ static void check_creative(const struct bidreq_imp *imp, const struct catalog_cr
 
 static void check_markup(const struct bidreq_imp *imp, const struct catalog_creative *creative)
 {
-    struct buf out;
+    static struct markup_templates *templates;
+    struct buf scratch, out;
+    struct arena made;
+    if (!templates) {
+        templates = markup_templates_create(STR("https://ads.example"));
+    }
+    CHECK(templates && arena_init(&made, 1 << 16, 1 << 20));
+    buf_init(&scratch, 1 << 20);
     buf_init(&out, 1 << 20);
-    struct markup_input input = {.catalog = catalog,
+    struct markup_input input = {.templates = templates,
                                  .creative = creative,
                                  .imp = imp,
                                  .bid_id = STR("bid"),
-                                 .urls = {STR("https://ads.example"), STR("E"), STR("C")}};
-    markup_put(&input, &out);
-    CHECK(!buf_failed(&out));
+                                 .exchange_token = STR("E"),
+                                 .client_token = STR("C"),
+                                 .arena = &made,
+                                 .scratch = &scratch};
+    struct bid_text text = markup_make(&input);
+    for (uint32_t i = 0; i < text.count; i++) {
+        buf_put_str(&out, text.pieces[i]);
+    }
     CHECK(memmem(out.data, out.len, "https://ads.example/notice/impression/C", 39) != NULL);
     CHECK(memmem(out.data, out.len, "https://ads.example/notice/click/C", 34) != NULL);
     buf_deinit(&out);
+    buf_deinit(&scratch);
+    arena_deinit(&made);
 }
 
 static void check_offer(uint32_t exchange, const struct bid_request *request,
