@@ -160,9 +160,21 @@ static void confirm_again(const struct notice_op *op)
 
 /* --- counting for reports --------------------------------------------------------------------- */
 
+/* The person an exposure was counted for; NULL when there was none, or only a household. */
+static const struct person_key *person_of(const struct freq_ticket *ticket)
+{
+    for (unsigned i = 0; i < ticket->key_count; i++) {
+        if (!(ticket->household_mask >> i & 1)) {
+            return &ticket->keys[i];
+        }
+    }
+    return NULL;
+}
+
 static void report_impression(const struct notice_op *op)
 {
     const struct notice_token *token = &op->token;
+    const struct person_key *person = person_of(&token->ticket);
     struct report *report = op->desk->deps.report;
     struct report_row row = notice_row(token);
     int64_t now_s = op->desk->now_us / 1000000;
@@ -170,13 +182,13 @@ static void report_impression(const struct notice_op *op)
     report_add(report, &row, REPORT_IMPRESSIONS, 1, now_s);
     report_add(report, &row, REPORT_UNCAPPED, token->flags & TOKEN_UNCAPPED ? 1 : 0, now_s);
     report_add(report, &row, REPORT_SWAPPED, token->flags & TOKEN_SWAPPED ? 1 : 0, now_s);
-    if (!token->ticket.key_count) {
+    if (!person) {
         report_add(report, &row, REPORT_ANONYMOUS, 1, now_s);
         return;
     }
     seen = seen < REPORT_SEEN_STEPS ? seen : REPORT_SEEN_STEPS - 1;
     report_add(report, &row, REPORT_SEEN_0 + seen, 1, now_s);
-    report_person(report, &row, &token->ticket.keys[0], token->flags & TOKEN_IN_TARGET, now_s);
+    report_person(report, &row, person, token->flags & TOKEN_IN_TARGET, now_s);
 }
 
 static void report_event(const struct notice_op *op)

@@ -34,7 +34,8 @@
     X(IMPRESSIONS, "impressions", "impressions shown")                                             \
     X(UNCAPPED, "uncapped", "of these decided without counts")                                     \
     X(SWAPPED, "swapped", "of these shown by a swap partner of the deal's owner")                  \
-    X(ANONYMOUS, "anonymous", "of these without a person: not in reach")                           \
+    X(ANONYMOUS, "anonymous",                                                                      \
+      "of these without a person (none, or only a household): not in reach")                       \
     X(CLICKS, "clicks", "clicks")                                                                  \
     X(STARTS, "starts", "videos started")                                                          \
     X(COMPLETES, "completes", "videos played to the end")                                          \

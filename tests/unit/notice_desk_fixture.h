@@ -246,14 +246,20 @@ static inline int say(int desk, enum notice_event event, const struct notice_tok
     return mine.status;
 }
 
-static inline int64_t column(const char *name)
+/* {r20261118}<kind><row> of the tokens above */
+static inline void row_key(const char *kind, char key[128])
 {
-    char key[128];
-    tick(1000000); /* the report flushes */
     struct report_row row = {
         .line_ref = 0xa1, .exchange_ref = cap_ref32(STR("exch")), .brand_ref = 0xd1};
     char text[REPORT_ROW_TEXT];
     report_row_text(&row, text);
-    snprintf(key, sizeof(key), "{r20261118}c:%s", text);
+    snprintf(key, 128, "{r20261118}%s:%s", kind, text);
+}
+
+static inline int64_t column(const char *name)
+{
+    char key[128];
+    tick(1000000); /* the report flushes */
+    row_key("c", key);
     return fake_redis_number(key, name);
 }

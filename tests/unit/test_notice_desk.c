@@ -56,15 +56,34 @@ TEST(a_banner_impression_counts_and_confirms_but_never_bills)
     CHECK_INT(column("impressions"), 1);
     CHECK_INT(column("seen_0"), 1);
     CHECK_INT(column("spend"), 0);
-    char key[128], row[REPORT_ROW_TEXT];
-    struct report_row refs = {
-        .line_ref = 0xa1, .exchange_ref = cap_ref32(STR("exch")), .brand_ref = 0xd1};
-    report_row_text(&refs, row);
-    snprintf(key, sizeof(key), "{r20261118}p:%s", row);
+    char key[128];
+    row_key("p", key);
     CHECK_INT(fake_redis_count(key), 1);
-    snprintf(key, sizeof(key), "{r20261118}t:%s", row);
+    row_key("t", key);
     CHECK_INT(fake_redis_count(key), 0); /* not in the target audience */
     CHECK_INT(fake_redis_count("{r20261118}names"), 3);
+    teardown();
+}
+
+TEST(a_household_is_not_a_person_in_reach)
+{
+    setup();
+    struct notice_token household = token_of(1, 1), both = token_of(1, 2);
+    household.ticket.household_mask = 1;
+    both.ticket.key_count = 2;
+    both.ticket.household_mask = 1;
+    both.ticket.keys[1].bytes[0] = 99;
+    say(0, NOTICE_IMPRESSION, &household, "", NULL);
+    say(0, NOTICE_IMPRESSION, &both, "", NULL);
+    tick(100000);
+    CHECK_INT(stores[0].confirmed, 2); /* the caps of the household count all the same */
+    CHECK_INT(column("impressions"), 2);
+    CHECK_INT(column("anonymous"), 1);
+    CHECK_INT(column("seen_0"), 1);
+    char key[128];
+    row_key("p", key);
+    CHECK_INT(fake_redis_count(key), 1);
+    CHECK(fake_find(key, "63000000000000000000000000000000") != NULL); /* the second key, in hex */
     teardown();
 }
 
