@@ -251,7 +251,8 @@ static bool create_desks(struct bidding *bidding, const struct config *config)
         .answer = bidding_answer_notice,
         .answer_context = bidding,
     };
-    const struct notice_options notices = {.owner = bidding->owner};
+    const struct notice_options notices = {.owner = bidding->owner,
+                                           .hold_s = config->reserve_seconds};
     bidding->notices = notice_desk_create(&deps, &notices);
     return bidding->notices != NULL;
 }

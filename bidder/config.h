@@ -72,7 +72,9 @@
       "Auctions of one worker under way at once; further ones are answered with a no-bid.")        \
     X(INT, reserve_seconds, "reserve_seconds", "60", 1, 65535,                                     \
       "How long a bid's reservation counts against a frequency cap without an impression; the "    \
-      "exchange is told (exp) to show within five sixths of it.")                                  \
+      "exchange is told (exp) to show within five sixths of it. An exchange that may show later "  \
+      "(imp.exp of its requests) wants more, else a cap may be passed; the price is that a bid "   \
+      "lost without a loss notice keeps its place as long.")                                       \
     X(DURATION, win_timeout_us, "win_timeout", "10m", SECOND_US, DAY_US,                           \
       "How long a bid's money stays committed without a notice.")                                  \
     X(INT, max_open_bids, "max_open_bids", "1048576", 16, 1 << 28,                                 \

@@ -171,6 +171,16 @@ static const struct person_key *person_of(const struct freq_ticket *ticket)
     return NULL;
 }
 
+/* Counted for its caps it is all the same, but its place may have been sold again. */
+static void note_after_hold(const struct notice_op *op)
+{
+    int64_t hold_s = op->desk->options.hold_s;
+    int64_t after_s = op->desk->now_us / 1000000 - op->token.bid_s;
+    if (hold_s && op->token.ticket.key_count && after_s > hold_s) {
+        METRIC_INC(notice_metrics, NOTICE_AFTER_HOLD);
+    }
+}
+
 static void report_impression(const struct notice_op *op)
 {
     const struct notice_token *token = &op->token;
@@ -203,6 +213,7 @@ static void report_event(const struct notice_op *op)
     };
     struct report_row row = notice_row(&op->token);
     if (op->event == NOTICE_IMPRESSION) {
+        note_after_hold(op);
         report_impression(op);
     } else if (columns[op->event].counted) {
         report_add(op->desk->deps.report, &row, columns[op->event].column, 1,

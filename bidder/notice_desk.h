@@ -70,6 +70,7 @@ struct notice_deps {
 struct notice_options {
     uint32_t owner;       /* as in auction_options */
     uint32_t max_pending; /* notices waiting for Redis; 0 = 8192 */
+    int64_t hold_s;       /* of reservations; impressions told later are counted; 0 = none are */
 };
 
 /* Views valid until the catalog changes or the next notice: copy at once. */
@@ -140,6 +141,9 @@ const char *notice_outcome_name(unsigned outcome);
       "Steps tried again because Redis did not answer")                                            \
     X(NOTICE_LOST, METRIC_COUNTER, "jointcap_notices_lost_total", NULL, NULL, 1,                   \
       "Notices given up because Redis was away longer than they are valid")                        \
+    X(NOTICE_AFTER_HOLD, METRIC_COUNTER, "jointcap_notices_after_hold_total", NULL, NULL, 1,       \
+      "Impressions told when their reservation had ended: counted, but the place may have been "   \
+      "sold again")                                                                                \
     X(NOTICE_PENDING, METRIC_GAUGE, "jointcap_notices_pending", NULL, NULL, 1,                     \
       "Notices waiting for Redis")
 METRIC_DECLARE(notice, NOTICE_METRICS);

@@ -173,7 +173,7 @@ static inline void make_desk(uint32_t i, uint32_t max_pending)
                                .catalog = current,
                                .answer = answers_wait ? on_answered : NULL};
     desks[i] = notice_desk_create(
-        &deps, &(struct notice_options){.owner = i + 1, .max_pending = max_pending});
+        &deps, &(struct notice_options){.owner = i + 1, .max_pending = max_pending, .hold_s = 60});
 }
 
 static inline void setup_pending(uint32_t max_pending)

@@ -87,6 +87,26 @@ TEST(a_household_is_not_a_person_in_reach)
     teardown();
 }
 
+TEST(an_impression_behind_its_reservation_is_counted_and_told)
+{
+    metric_register(&notice_metrics);
+    CHECK_INT(metric_setup(1), STATUS_OK);
+    metric_use_slot(0);
+    setup();
+    struct notice_token in_time = token_of(1, 1), late = token_of(1, 2);
+    say(0, NOTICE_IMPRESSION, &in_time, "", NULL);
+    tick(100000);
+    tick(70000000);
+    for (int i = 0; i < 2; i++) {
+        say(0, NOTICE_IMPRESSION, &late, "", NULL);
+        tick(100000);
+    }
+    CHECK_INT(column("impressions"), 2);
+    CHECK_INT((int64_t)metric_sum(&notice_metrics, NOTICE_AFTER_HOLD, 0), 1);
+    teardown();
+    metric_teardown();
+}
+
 TEST(a_win_is_recorded_and_moves_nothing)
 {
     setup();
