@@ -178,8 +178,8 @@ install: all ## Install programs under PREFIX (default /usr/local), configs that
 	  test -e $(DESTDIR)/etc/jointcap/$$file || install -m 644 deploy/$$file $(DESTDIR)/etc/jointcap; \
 	done
 
-clean: ## Remove everything built
-	rm -rf build
+clean: ## Remove everything built, and what make run has left
+	rm -rf build run
 
 help: ## This list
 	@grep -hE '^[a-z][a-z -]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 26
