@@ -37,6 +37,14 @@ keep[#keep + 1] = mine
 redis.call('SET', KEYS[1], table.concat(keep), 'EX', ARGV[5])
 return count + 1
 """
+LUA_CONFIRM_EXPOSURE = """local k,f=KEYS[1],ARGV[1] local v=redis.call('HGET',k,f)
+if not v then return 0 end
+local t=ARGV[3]
+if redis.call('EXPIRE',k,t,'GT')==0 then redis.call('EXPIRE',k,t,'NX') end
+if #v~=13 then return -1 end
+redis.call('HSET',k,f,ARGV[2])
+return v:byte(12)*256+v:byte(13)
+"""
 LUA_CONFIRM = """
 local all = redis.call('GET', KEYS[1]) or ''
 for at = 1, #all, 18 do
@@ -124,9 +132,8 @@ class Exposures:
         read = resp("HGETALL", key) + resp("HGETALL", profile)
         reserve = (resp("HSETNX", key, field, b"linecreabra\0\x3c") + resp("HGETALL", key) +
                    resp("OBJECT", "ENCODING", key))
-        confirm = (resp("HSET", key, field, b"linecreabra") + resp("EXPIRE", key, TTL, "NX") +
-                   resp("EXPIRE", key, TTL, "GT"))
-        return (read, 2), (reserve, 3), (confirm, 3), (resp("HDEL", key, field), 1)
+        confirm = resp("EVAL", LUA_CONFIRM_EXPOSURE, 1, key, field, b"linecreabra", TTL)
+        return (read, 2), (reserve, 3), (confirm, 1), (resp("HDEL", key, field), 1)
 
 
 class Counters:

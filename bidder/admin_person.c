@@ -3,6 +3,9 @@
  *
  *   HGETALL {key}p  --links-->  one script call per id  --all replies-->  answer
  *
+ * A withdrawal does all that twice, PERSON_ADMIN_SETTLE_US apart: an auction that had read the
+ * person before may reserve behind the first time.
+ *
  * A job lives from the request to the last reply; it owns its memory. */
 #include "bidder/admin_person.h"
 
@@ -24,7 +27,7 @@
 #define DEADLINE_US 2000000
 #define EXPIRES_S   ((int64_t)30 * 86400)
 
-/* KEYS {key}p {key}c {key}f   ARGV mode, seconds to live, then field, value ("": taken away) ...
+/* KEYS {key}p {key}c   ARGV mode, seconds to live, then field, value ("": taken away) ...
  * mode w: consent is withdrawn   g: given again   a: audiences, refused (-1) when withdrawn */
 static const char script[] =
     "local p,m=KEYS[1],ARGV[1]\n"
@@ -36,7 +39,6 @@ static const char script[] =
     "    if t=='s' or t=='d' then redis.call('HDEL',p,f) end\n"
     "  end\n"
     "  redis.call('HSET',p,'w','1')\n"
-    "  redis.call('SET',KEYS[3],redis.call('TIME')[1]+2,'EX',172800)\n"
     "elseif m=='g' then redis.call('HDEL',p,'w') end\n"
     "for i=3,#ARGV,2 do\n"
     "  if ARGV[i+1]=='' then redis.call('HDEL',p,ARGV[i])\n"
@@ -44,7 +46,6 @@ static const char script[] =
     "end\n"
     "if redis.call('TTL',p)<tonumber(ARGV[2]) then redis.call('EXPIRE',p,ARGV[2]) end\n"
     "return 1\n";
-_Static_assert(FREQ_FORGOTTEN_AHEAD_S == 2 && FREQ_FORGOTTEN_TTL_S == 172800, "as in the script");
 
 struct change {
     char field[5], value[4];
@@ -61,7 +62,8 @@ struct job {
     struct change changes[MAX_FIELDS];
     uint32_t change_count;
     uint32_t pending;
-    bool refused, failed;
+    bool refused, failed, again;
+    struct loop_timer settle;
 };
 
 /* --- the request ---------------------------------------------------------------------------- */
@@ -173,8 +175,21 @@ static const char *read_audience(struct job *job, const struct json_value *body)
 
 /* --- Redis ---------------------------------------------------------------------------------- */
 
+static void start(struct job *job);
+
+static void on_settled(void *context)
+{
+    struct job *job = context;
+    job->again = true;
+    start(job);
+}
+
 static void job_end(struct job *job)
 {
+    if (job->mode == 'w' && !job->again && !job->failed) {
+        loop_timer_start(&job->settle, PERSON_ADMIN_SETTLE_US);
+        return;
+    }
     if (job->failed) {
         admin_reply_text(job->call, 503, "Redis did not answer: try again\n");
     } else if (job->refused) {
@@ -205,17 +220,15 @@ static struct str view(const char *bytes, size_t len)
 
 static void send_script(struct job *job, const struct person_key *key)
 {
-    char profile[FREQ_KEY_BYTES], record[FREQ_KEY_BYTES], mark[FREQ_KEY_BYTES];
+    char profile[FREQ_KEY_BYTES], record[FREQ_KEY_BYTES];
     freq_codec_key(key, 'p', profile);
     freq_codec_key(key, 'c', record);
-    freq_codec_key(key, 'f', mark);
-    redis_begin(job->redis, 8 + 2 * job->change_count);
+    redis_begin(job->redis, 7 + 2 * job->change_count);
     redis_arg(job->redis, STR("EVAL"));
     redis_arg(job->redis, view(script, sizeof(script) - 1));
-    redis_arg(job->redis, STR("3"));
+    redis_arg(job->redis, STR("2"));
     redis_arg(job->redis, view(profile, sizeof(profile)));
     redis_arg(job->redis, view(record, sizeof(record)));
-    redis_arg(job->redis, view(mark, sizeof(mark)));
     redis_arg(job->redis, view(&job->mode, 1));
     redis_arg_i64(job->redis, job->ttl_s);
     for (uint32_t i = 0; i < job->change_count; i++) {
@@ -233,18 +246,8 @@ static void send_script(struct job *job, const struct person_key *key)
 /* What the id saw as a household goes with the consent. */
 static void send_forget_household(struct job *job)
 {
-    char record[FREQ_KEY_BYTES], mark[FREQ_KEY_BYTES];
+    char record[FREQ_KEY_BYTES];
     freq_codec_key(&job->household, 'c', record);
-    freq_codec_key(&job->household, 'f', mark);
-    redis_begin(job->redis, 5);
-    redis_arg(job->redis, STR("SET"));
-    redis_arg(job->redis, view(mark, sizeof(mark)));
-    redis_arg_i64(job->redis, clock_wall_us() / 1000000 + FREQ_FORGOTTEN_AHEAD_S);
-    redis_arg(job->redis, STR("EX"));
-    redis_arg_i64(job->redis, FREQ_FORGOTTEN_TTL_S);
-    if (!redis_send(job->redis, view(mark, sizeof(mark)), 0, NULL, NULL)) {
-        job->failed = true;
-    }
     redis_begin(job->redis, 2);
     redis_arg(job->redis, STR("DEL"));
     redis_arg(job->redis, view(record, sizeof(record)));
@@ -315,6 +318,7 @@ static void handle(struct worker *worker, struct admin_call *call,
     crypto_key_init(&secret, worker->config->secret, strlen(worker->config->secret));
     job->call = call;
     job->redis = bidding_redis(worker->bidding);
+    loop_timer_init(&job->settle, &worker->loop, on_settled, job);
     const struct json_value *body = json_dom_parse(call->body, &arena, MAX_DEPTH, NULL);
     const char *problem = body && body->type == JSON_OBJECT ? read_id(job, &secret, body)
                                                             : "the body is not a JSON object";

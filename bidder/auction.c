@@ -278,12 +278,12 @@ static void fill_ticket(struct auction *auction, struct decision *decision)
         freq_ticket_fill(auction->desk->desks.store, auction->read, refs_of(auction, decision),
                          auction->now_s, &decision->ticket);
     }
-    /* What must be shown asks nobody, but the next bid for this person has to count it. */
-    decision->held =
-        decision->forced && decision->ticket.key_count && auction->view->outcome == FREQ_KNOWN;
+    /* What must be shown asks nobody, but the next bid for this person has to count it. The others
+     * are only announced: what may be confirmed has to be there. */
+    decision->held = decision->ticket.key_count && auction->view->outcome == FREQ_KNOWN;
     if (decision->held) {
-        freq_hold(auction->desk->desks.store, &decision->ticket,
-                  (uint16_t)auction->desk->options.reserve_s);
+        freq_hold(auction->desk->desks.store, auction->read, &decision->ticket,
+                  decision->forced ? (uint16_t)auction->desk->options.reserve_s : FREQ_ANNOUNCED);
     }
 }
 

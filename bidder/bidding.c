@@ -166,7 +166,8 @@ static bool create_stores(struct bidding *bidding, const struct config *config)
         return false;
     }
     const struct freq_store_options store = {.max_reads = (uint32_t)config->max_auctions,
-                                             .timeout_us = config->redis_timeout_us};
+                                             .timeout_us = config->redis_timeout_us,
+                                             .notice_s = config->notice_ttl_us / SECOND_US};
     const struct budget_options budgets = {.owner = bidding->owner,
                                            .max_flights = (uint32_t)config->max_open_bids,
                                            .win_timeout_us = config->win_timeout_us,

@@ -70,7 +70,7 @@
       "A request that waited longer for its worker is answered with a counted no-bid at once.")    \
     X(INT, max_auctions, "max_auctions", "4096", 1, 1000000,                                       \
       "Auctions of one worker under way at once; further ones are answered with a no-bid.")        \
-    X(INT, reserve_seconds, "reserve_seconds", "60", 1, 65535,                                     \
+    X(INT, reserve_seconds, "reserve_seconds", "60", 1, 65534,                                     \
       "How long a bid's reservation counts against a frequency cap without an impression; the "    \
       "exchange is told (exp) to show within five sixths of it. An exchange that may show later "  \
       "(imp.exp of its requests) wants more, else a cap may be passed; the price is that a bid "   \

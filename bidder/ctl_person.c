@@ -1,6 +1,8 @@
 /* jointcapctl link, forget, person, consent: what operators do to one person's records. They go to
  * Redis directly, with the deployment's secret; no bidder need run. */
 #include <inttypes.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #include "bidder/base/bug.h"
 #include "bidder/base/clock.h"
@@ -23,6 +25,56 @@ struct link_counts {
     uint64_t linked, bad;
 };
 
+/* Links just made, to be made once more when no auction is under way any more that had not read
+ * them (PERSON_ADMIN_SETTLE_US). */
+struct fresh_link {
+    struct person_key a, b;
+    int64_t at_us;
+};
+struct fresh_links {
+    struct fresh_link *items; /* owned; from next on they wait */
+    size_t count, next, cap;
+};
+
+static bool fresh_add(struct fresh_links *fresh, const struct person_key *a,
+                      const struct person_key *b)
+{
+    if (fresh->next == fresh->count) {
+        fresh->next = fresh->count = 0;
+    }
+    if (fresh->count == fresh->cap) {
+        size_t cap = fresh->cap ? 2 * fresh->cap : 256;
+        struct fresh_link *items = realloc(fresh->items, cap * sizeof(*items));
+        if (!items) {
+            return false;
+        }
+        fresh->items = items;
+        fresh->cap = cap;
+    }
+    fresh->items[fresh->count++] = (struct fresh_link){*a, *b, clock_mono_us()};
+    return true;
+}
+
+/* Those whose time has come; with wait all of them. */
+static enum status fresh_settle(struct ctl_store *store, struct fresh_links *fresh, bool wait,
+                                struct buf *error)
+{
+    enum status status = STATUS_OK;
+    while (fresh->next < fresh->count && (status == STATUS_OK || status == STATUS_LIMIT)) {
+        const struct fresh_link *link = &fresh->items[fresh->next];
+        int64_t left_us = link->at_us + PERSON_ADMIN_SETTLE_US - clock_mono_us();
+        if (left_us > 0 && !wait) {
+            return STATUS_OK;
+        }
+        if (left_us > 0) {
+            usleep((useconds_t)left_us);
+        }
+        fresh->next++;
+        status = person_admin_link(store->sync, &link->a, &link->b, error);
+    }
+    return status == STATUS_LIMIT ? STATUS_OK : status; /* others were linked meanwhile */
+}
+
 static void bad_row(struct link_counts *counts, const char *path, uint64_t number, const char *why)
 {
     if (counts->bad++ < MAX_BAD_PRINTED) {
@@ -30,9 +82,10 @@ static void bad_row(struct link_counts *counts, const char *path, uint64_t numbe
     }
 }
 
-/* All ids of the row become one person. Only STATUS_IO ends the run. */
+/* All ids of the row become one person. STATUS_IO and STATUS_NO_MEMORY end the run. */
 static enum status link_row(struct ctl_store *store, const char *path, const struct ctl_csv *csv,
-                            struct link_counts *counts, struct buf *error)
+                            struct link_counts *counts, struct fresh_links *fresh,
+                            struct buf *error)
 {
     struct person_key keys[CTL_CSV_CELLS / 2];
     uint32_t count = csv->count / 2;
@@ -61,15 +114,20 @@ static enum status link_row(struct ctl_store *store, const char *path, const str
                     buf_failed(error) ? "cannot be linked" : error->data);
             return STATUS_OK;
         }
+        if (!fresh_add(fresh, &keys[0], &keys[i])) {
+            buf_printf(error, "out of memory");
+            return STATUS_NO_MEMORY;
+        }
     }
     counts->linked++;
-    return STATUS_OK;
+    return fresh_settle(store, fresh, false, error);
 }
 
 static int link_file(struct ctl_store *store, const char *path)
 {
     struct ctl_csv csv;
     struct link_counts counts = {0, 0};
+    struct fresh_links fresh = {NULL, 0, 0, 0};
     if (!ctl_csv_open(&csv, path, 0)) {
         return CTL_USAGE;
     }
@@ -78,8 +136,13 @@ static int link_file(struct ctl_store *store, const char *path)
     enum status status = STATUS_OK;
     while (status == STATUS_OK && ctl_csv_next(&csv)) {
         bool head = csv.number == 1 && str_eq_nocase(csv.cells[0], STR("type"));
-        status = head ? STATUS_OK : link_row(store, path, &csv, &counts, &error);
+        status = head ? STATUS_OK : link_row(store, path, &csv, &counts, &fresh, &error);
     }
+    if (status == STATUS_OK) {
+        buf_reset(&error);
+        status = fresh_settle(store, &fresh, true, &error);
+    }
+    free(fresh.items);
     printf("%" PRIu64 " rows linked, %" PRIu64 " bad\n", counts.linked, counts.bad);
     int result = status != STATUS_OK ? failed(status, &error) : counts.bad ? CTL_FAILED : CTL_OK;
     buf_deinit(&error);
@@ -128,14 +191,10 @@ static int run_forget(const struct ctl_call *call)
         result = CTL_USAGE;
     }
     if (result == CTL_OK) {
-        uint32_t deleted = 0, of_household = 0;
-        enum status status = person_admin_forget(store.sync, &key, &deleted, &error);
+        uint32_t deleted = 0;
+        enum status status = person_admin_forget(store.sync, &key, &household, &deleted, &error);
         if (status == STATUS_OK) {
-            status = person_admin_forget(store.sync, &household, &of_household, &error);
-        }
-        if (status == STATUS_OK) {
-            printf("%u record%s deleted\n", deleted + of_household,
-                   deleted + of_household == 1 ? "" : "s");
+            printf("%u record%s deleted\n", deleted, deleted == 1 ? "" : "s");
         } else {
             result = failed(status, &error);
         }
@@ -153,9 +212,9 @@ const struct ctl_command ctl_forget = {
         "Deletes all records of the id, of the ids linked to it, and of the household it names:\n"
         "exposures, audiences, consent, preferences, links. A consent that was withdrawn is\n"
         "forgotten, too: \"consent --withdraw\" afterwards keeps new records from being made.\n"
-        "Counts in reports stay: they name nobody. While bids for the person are out, a mark "
-        "without\n"
-        "content stays for two days, so that their notices do not make the record anew.\n"
+        "Counts in reports stay: they name nobody. Bids for the person that are out still cost\n"
+        "their money, but nothing is stored for the person when their notices come. Takes a\n"
+        "second: what auctions under way may still write is deleted, too.\n"
         "Types of ids: " CTL_PERSON_TYPES ".",
     CTL_OPTIONS(store_options),
     .min_arguments = 1,
@@ -331,12 +390,9 @@ static enum status change(const struct ctl_call *call, struct ctl_store *store,
                           int64_t contacts, struct buf *error)
 {
     enum status status = STATUS_OK;
-    uint32_t deleted;
     if (ctl_given(call, "--withdraw") || ctl_given(call, "--grant")) {
-        status = person_admin_consent(store->sync, key, ctl_given(call, "--withdraw"), error);
-    }
-    if (status == STATUS_OK && ctl_given(call, "--withdraw")) { /* what it saw as a household */
-        status = person_admin_forget(store->sync, household, &deleted, error);
+        status =
+            person_admin_consent(store->sync, key, household, ctl_given(call, "--withdraw"), error);
     }
     if (status == STATUS_OK && contacts >= 0) {
         status = person_admin_max_contacts(store->sync, key, (uint16_t)contacts, error);

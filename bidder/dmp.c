@@ -15,10 +15,12 @@
 #include "bidder/base/json.h"
 #include "bidder/base/log.h"
 
-#define DMP_CONNECTIONS      8
-#define DMP_QUERIES          256
-#define DMP_ANSWER_BYTES     16384
-#define DMP_GIVE_UP_US       200000 /* a late answer is worth waiting for this long */
+#define DMP_CONNECTIONS  8
+#define DMP_QUERIES      256
+#define DMP_ANSWER_BYTES 16384
+#define DMP_GIVE_UP_US   200000 /* a late answer is worth waiting for this long */
+/* One that trickles in later is not kept: the person may have been forgotten meanwhile. */
+#define DMP_LEARN_US         500000
 #define DMP_BREAKER_FAILURES 5
 #define DMP_BREAKER_MIN_US   1000000
 #define DMP_BREAKER_MAX_US   30000000
@@ -181,8 +183,10 @@ static void on_answer(struct evhttp_request *request, void *context)
     } else {
         query->dmp->failures = 0;
         query->dmp->breaker_us = 0;
-        desk->learned(desk->learned_owner, &query->key, query->dmp->ref, query->audience_refs,
-                      query->count, in);
+        if (clock_mono_us() - query->asked_us < DMP_LEARN_US) {
+            desk->learned(desk->learned_owner, &query->key, query->dmp->ref, query->audience_refs,
+                          query->count, in);
+        }
         query_tell(query, DMP_ANSWERED, in);
     }
     query_free(query);

@@ -15,7 +15,8 @@ const char *freq_outcome_name(enum freq_outcome outcome)
 
 bool freq_is_live(const struct freq_exposure *exposure, int64_t now_s)
 {
-    return exposure->hold_s == 0 || (int64_t)exposure->time_s + exposure->hold_s > now_s;
+    return exposure->hold_s == 0 || ((int64_t)exposure->time_s + exposure->hold_s > now_s &&
+                                     exposure->hold_s != FREQ_ANNOUNCED);
 }
 
 static bool list_has(struct cap_list list, uint32_t cap)

@@ -24,10 +24,13 @@
 #define FREQ_MAX_MUTED     16
 #define FREQ_MAX_ANSWERS   16 /* of DMPs, unexpired */
 
+/* As hold_s: a bid that holds no place. It counts when it is confirmed. */
+#define FREQ_ANNOUNCED UINT16_MAX
+
 struct freq_exposure {
     struct exposure_refs refs;
     uint32_t time_s;
-    uint16_t hold_s; /* 0 = confirmed; else reserved: counts until time_s + hold_s */
+    uint16_t hold_s; /* 0 = confirmed; else reserved: counts until time_s + hold_s; or announced */
     uint32_t salt;   /* makes the field unique within the second */
 };
 
@@ -150,8 +153,7 @@ enum freq_reserve_result {
 typedef void freq_reserve_fn(void *owner, enum freq_reserve_result result,
                              const struct freq_verdict *verdict);
 
-/* What freq_reserve would write, without writing it: for lines that do not reserve and only count
- * at the impression. key_count 0 when nothing may be stored for the person (or read is NULL). */
+/* What freq_reserve would write, without writing it: for freq_hold. key_count 0 when nothing may be stored for the person (or read is NULL). */
 void freq_ticket_fill(struct freq_store *store, const struct freq_read *read,
                       struct exposure_refs refs, int64_t now_s, struct freq_ticket *ticket);
 
@@ -166,16 +168,20 @@ enum status freq_reserve(struct freq_store *store, struct freq_read *read,
                          struct cap_list creative_caps, struct exposure_refs refs, uint16_t hold_s,
                          bool first_only, int64_t now_s, int64_t deadline_us,
                          struct freq_ticket *ticket, freq_reserve_fn *done, void *owner) MUST_USE;
-/* Reserves without asking: for what must be shown anyway (must-fill), so that other bids count it
- * from now on. The ticket as of freq_ticket_fill. Fire and forget. */
-void freq_hold(struct freq_store *store, const struct freq_ticket *ticket, uint16_t hold_s);
+/* Writes the ticket of freq_ticket_fill, so that it can be confirmed, without asking anything: for
+ * what must be shown anyway (must-fill) reserved for hold_s, so that other bids count it from now
+ * on; for lines that do not reserve FREQ_ANNOUNCED. read: what the ticket was filled from, or NULL.
+ * Fire and forget. */
+void freq_hold(struct freq_store *store, const struct freq_read *read,
+               const struct freq_ticket *ticket, uint16_t hold_s);
 /* The bid was not sent after all, or was lost: give the reservation back. Fire and forget. */
 void freq_release(struct freq_store *store, const struct freq_ticket *ticket);
-/* It was shown. Idempotent; brings back a reservation that had expired (late notice). ttl_s as
- * cap_book.retention_s. Fire and forget; failures are counted and retried by the next notice. */
+/* It was shown. Idempotent; counts also when the reservation has run out (late notice), but not
+ * when it was taken away: by freq_release, or with the person. ttl_s as cap_book.retention_s. Fire
+ * and forget; failures are counted and tried again. */
 void freq_confirm(struct freq_store *store, const struct freq_ticket *ticket, int64_t ttl_s);
-/* Keeps a DMP's answers with the person until expires_s (the profile lives at least so long). Fire
- * and forget. in: bit i = in the audience audience_refs[i]. */
+/* Keeps a DMP's answers with the person until expires_s (the profile lives at least so long),
+ * unless consent is withdrawn. Fire and forget. in: bit i = in the audience audience_refs[i]. */
 void freq_learn(struct freq_store *store, const struct person_key *person_key, uint32_t dmp_ref,
                 const uint32_t *audience_refs, uint32_t count, uint32_t in, int64_t now_s,
                 int64_t expires_s);

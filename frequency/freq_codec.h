@@ -3,13 +3,12 @@
  *
  *   {key}c  field  time u32 | salt u24                         7 bytes, big endian
  *           value  line u32 | creative u32 | brand u24         11 bytes: confirmed
- *                  ... | hold u16                              13 bytes: reserved for hold seconds
+ *                  ... | hold u16                              13 bytes: reserved for hold seconds;
+ *                                                            ffff: announced, holds no place
  *   {key}p  's' segment u32 -> expiry u32 (hours since 1970)   'w' -> consent withdrawn
  *           'm' -> max contacts per day u16                    'x' ref u32 -> muted
  *           'l' key 16 bytes -> another id of the person
- *           'd' dmp u32 audience u32 -> in u8, expiry u32 s    a DMP's answer, cached
- *   {key}f  decimal second: forgotten or withdrawn then; what was bid for until then is not to be
- *           written any more. Lives FREQ_FORGOTTEN_TTL_S. */
+ *           'd' dmp u32 audience u32 -> in u8, expiry u32 s    a DMP's answer, cached */
 #pragma once
 
 #include "bidder/base/redis.h"
@@ -22,10 +21,6 @@
 #define FREQ_ANSWER_FIELD_BYTES 9
 #define FREQ_ANSWER_VALUE_BYTES 5
 #define FREQ_SALT_MASK          0xffffffu
-/* Longer than notices are honoured (notice_ttl, by default 2 h). */
-#define FREQ_FORGOTTEN_TTL_S 172800
-/* Clocks of machines differ a little: the mark lies so far ahead. */
-#define FREQ_FORGOTTEN_AHEAD_S 2
 
 #define FREQ_MAX_LINKS (FREQ_MAX_RECORDS - PERSON_MAX_KEYS - 1)
 
@@ -35,7 +30,7 @@ struct freq_slab {
     uint32_t used, cap;
 };
 
-/* kind 'c', 'p' or 'f' */
+/* kind 'c' or 'p' */
 void freq_codec_key(const struct person_key *key, char kind, char out[FREQ_KEY_BYTES]);
 void freq_codec_field(uint32_t time_s, uint32_t salt, char out[FREQ_FIELD_BYTES]);
 /* Returns the length: hold_s = 0 gives the confirmed form. */

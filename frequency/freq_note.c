@@ -1,14 +1,17 @@
 /* Confirming and releasing reservations, as notices ask for it.
  *
- *   confirm: HSET {key}c field value (without hold) | EXPIRE NX | EXPIRE GT | GET {key}f
- *            for each key; a mark that is not older than the bid: HDEL of what was just written
- *   hold:    HSETNX {key}c field value (with hold) | EXPIRE NX | EXPIRE GT      for each key
+ *   confirm: a script: where {key}c has the field, its value loses the hold, and the record lives
+ *            at least ttl from now; where it has not, nothing       for each key
+ *   hold:    HSETNX {key}c field value (with hold) | EXPIRE         for each key
  *   release: HDEL {key}c field
  *
+ * Whatever may be confirmed was written when the bid was made, and stays for as long as a notice
+ * may come (freq_keep_s), counted or not. So a field that is not there was taken away: by whoever
+ * forgot the person, by a withdrawn consent, or by a loss notice; and nothing is written behind
+ * them, though nothing remembers them.
+ *
  * A confirm names its field, so it may be sent twice. One that Redis did not acknowledge waits in a
- * list and is sent again when Redis answers; an exposure that was shown must not be forgotten.
- * Except by who asked for it: whoever forgets a person writes the mark, then deletes; so either the
- * deletion comes behind our write, or we see the mark behind it and take the write back. A
+ * list and is sent again when Redis answers; an exposure that was shown must not be forgotten. A
  * removal that could not be sent waits there too, for a while: the reservation runs out anyway. */
 #include "frequency/freq_private.h"
 
@@ -19,7 +22,19 @@
 #define RETRY_EVERY_US     50000
 #define RETRY_AT_ONCE      64
 #define REMOVAL_GIVE_UP_US ((int64_t)120 * 1000000)
-#define GIVE_UP_US         ((int64_t)3600 * 1000000)
+#define GIVE_UP_US         ((int64_t)FREQ_CONFIRM_GIVE_UP_S * 1000000)
+
+/* KEYS {key}c  ARGV field, value, ttl. 0: there is no such field; -1: it was confirmed before; else
+ * the seconds it was reserved for. One step, for the field may go at any moment. */
+static const char confirm_script[] =
+    "local k,f=KEYS[1],ARGV[1] local v=redis.call('HGET',k,f)\n"
+    "if not v then return 0 end\n"
+    "local t=ARGV[3]\n"
+    "if redis.call('EXPIRE',k,t,'GT')==0 then redis.call('EXPIRE',k,t,'NX') end\n"
+    "if #v~=13 then return -1 end\n"
+    "redis.call('HSET',k,f,ARGV[2])\n"
+    "return v:byte(12)*256+v:byte(13)\n";
+_Static_assert(FREQ_RESERVED_BYTES == 13, "as in the script");
 
 static void note_free(struct freq_note *note)
 {
@@ -50,15 +65,9 @@ static struct freq_note *waiting_take(struct freq_store *store)
 static void note_complete(struct freq_note *note)
 {
     struct freq_store *store = note->store;
-    if (note->forgotten) {
-        struct freq_ticket ticket = note->ticket;
-        store->stats.confirms_void++;
-        note_free(note);
-        freq_remove(store, &ticket, UINT16_MAX);
-        return;
-    }
     if (!note->failed) {
-        store->stats.confirms_stored++;
+        store->stats.confirms_stored += note->found;
+        store->stats.confirms_void += !note->found;
         note_free(note);
         if (store->waiting) {
             freq_notes_retry(store);
@@ -86,7 +95,10 @@ static void on_confirmed(void *owner, enum redis_result result, const struct red
         freq_count(store, FREQ_ERROR_SHAPE);
         note->failed = note->hopeless = true;
     } else {
-        store->stats.confirms_revived += value->integer == 1;
+        int64_t hold_s = value->integer;
+        note->found = note->found || hold_s;
+        store->stats.confirms_revived += hold_s > 0 && hold_s != FREQ_ANNOUNCED &&
+                                         note->ticket.time_s + hold_s <= clock_wall_us() / 1000000;
     }
     if (--note->pending == 0) {
         note_complete(note);
@@ -94,39 +106,7 @@ static void on_confirmed(void *owner, enum redis_result result, const struct red
     freq_store_maybe_free(store);
 }
 
-static void on_mark(void *owner, enum redis_result result, const struct redis_value *value)
-{
-    struct freq_note *note = owner;
-    struct freq_store *store = note->store;
-    int64_t until_s;
-    freq_store_arrived(store);
-    if (!freq_usable(store, result, value)) {
-        note->failed = true;
-    } else if (value->type == REDIS_STRING && str_to_i64(value->text, &until_s)) {
-        note->forgotten = note->forgotten || note->ticket.time_s <= until_s;
-    }
-    if (--note->pending == 0) {
-        note_complete(note);
-    }
-    freq_store_maybe_free(store);
-}
-
-static void send_mark(struct freq_note *note, const struct person_key *person_key,
-                      int64_t deadline_us)
-{
-    struct redis *redis = note->store->redis;
-    char key[FREQ_KEY_BYTES];
-    freq_codec_key(person_key, 'f', key);
-    redis_begin(redis, 2);
-    redis_arg(redis, STR("GET"));
-    redis_arg(redis, freq_str(key, sizeof(key)));
-    if (freq_send(note->store, key, deadline_us, on_mark, note)) {
-        note->pending++;
-    } else {
-        note->failed = true;
-    }
-}
-
+/* note may be NULL: nobody waits. */
 static void send_confirm(struct freq_store *store, const struct person_key *person_key,
                          const struct freq_ticket *ticket, int64_t ttl_s, struct freq_note *note)
 {
@@ -135,26 +115,19 @@ static void send_confirm(struct freq_store *store, const struct person_key *pers
     freq_codec_key(person_key, 'c', key);
     freq_codec_field(ticket->time_s, ticket->salt, field);
     size_t value_len = freq_codec_value(&ticket->refs, 0, value);
-    redis_begin(redis, 4);
-    redis_arg(redis, STR("HSET"));
+    redis_begin(redis, 7);
+    redis_arg(redis, STR("EVAL"));
+    redis_arg(redis, freq_str(confirm_script, sizeof(confirm_script) - 1));
+    redis_arg(redis, STR("1"));
     redis_arg(redis, freq_str(key, sizeof(key)));
     redis_arg(redis, freq_str(field, sizeof(field)));
     redis_arg(redis, freq_str(value, value_len));
+    redis_arg_i64(redis, ttl_s);
     int64_t deadline_us = note ? clock_mono_us() + CONFIRM_TIMEOUT_US : 0;
-    if (!freq_send(store, key, deadline_us, note ? on_confirmed : NULL, note)) {
-        if (note) {
-            note->failed = true;
-        }
-        return;
-    }
+    bool sent = freq_send(store, key, deadline_us, note ? on_confirmed : NULL, note);
     if (note) {
-        note->pending++;
-    }
-    /* NX for a record that has no TTL yet, GT for one that would end sooner. */
-    freq_send_expire(store, key, ttl_s, STR("NX"));
-    freq_send_expire(store, key, ttl_s, STR("GT"));
-    if (note) {
-        send_mark(note, person_key, deadline_us);
+        note->pending += sent;
+        note->failed = note->failed || !sent;
     }
 }
 
@@ -170,7 +143,7 @@ static void note_send(struct freq_note *note)
         return;
     }
     note->pending = 1; /* ours, so that it does not complete while we send */
-    note->failed = false;
+    note->failed = note->found = false;
     for (uint8_t i = 0; i < note->ticket.key_count; i++) {
         send_confirm(note->store, &note->ticket.keys[i], &note->ticket, note->ttl_s, note);
     }
@@ -231,31 +204,21 @@ void freq_remove(struct freq_store *store, const struct freq_ticket *ticket, uin
     }
 }
 
-void freq_hold(struct freq_store *store, const struct freq_ticket *ticket, uint16_t hold_s)
-{
-    char key[FREQ_KEY_BYTES], field[FREQ_FIELD_BYTES], value[FREQ_RESERVED_BYTES];
-    freq_codec_field(ticket->time_s, ticket->salt, field);
-    size_t value_len = freq_codec_value(&ticket->refs, hold_s, value);
-    for (uint8_t i = 0; i < ticket->key_count; i++) {
-        freq_codec_key(&ticket->keys[i], 'c', key);
-        redis_begin(store->redis, 4);
-        redis_arg(store->redis, STR("HSETNX"));
-        redis_arg(store->redis, freq_str(key, sizeof(key)));
-        redis_arg(store->redis, freq_str(field, sizeof(field)));
-        redis_arg(store->redis, freq_str(value, value_len));
-        if (freq_send(store, key, 0, NULL, NULL)) {
-            freq_send_expire(store, key, hold_s + FREQ_HOLD_SLACK_S, STR("NX"));
-            freq_send_expire(store, key, hold_s + FREQ_HOLD_SLACK_S, STR("GT"));
-        }
-    }
-}
-
 void freq_release(struct freq_store *store, const struct freq_ticket *ticket)
 {
     BUG_ON(ticket->key_count > FREQ_MAX_RECORDS);
     store->stats.releases++;
     freq_remove(store, ticket, UINT16_MAX);
 }
+
+/* KEYS {key}p  ARGV seconds to live, then field, value ... In one step: consent may be withdrawn
+ * while a DMP takes its time. */
+static const char learn_script[] = "local k=KEYS[1]\n"
+                                   "if redis.call('HEXISTS',k,'w')==1 then return 0 end\n"
+                                   "redis.call('HSET',k,unpack(ARGV,2))\n"
+                                   "if redis.call('TTL',k)<tonumber(ARGV[1]) then "
+                                   "redis.call('EXPIRE',k,ARGV[1]) end\n"
+                                   "return 1\n";
 
 void freq_learn(struct freq_store *store, const struct person_key *person_key, uint32_t dmp_ref,
                 const uint32_t *audience_refs, uint32_t count, uint32_t in, int64_t now_s,
@@ -264,9 +227,12 @@ void freq_learn(struct freq_store *store, const struct person_key *person_key, u
     struct redis *redis = store->redis;
     char key[FREQ_KEY_BYTES], field[FREQ_ANSWER_FIELD_BYTES], value[FREQ_ANSWER_VALUE_BYTES];
     freq_codec_key(person_key, 'p', key);
-    redis_begin(redis, 2 + 2 * count);
-    redis_arg(redis, STR("HSET"));
+    redis_begin(redis, 5 + 2 * count);
+    redis_arg(redis, STR("EVAL"));
+    redis_arg(redis, freq_str(learn_script, sizeof(learn_script) - 1));
+    redis_arg(redis, STR("1"));
     redis_arg(redis, freq_str(key, sizeof(key)));
+    redis_arg_i64(redis, expires_s - now_s);
     for (uint32_t i = 0; i < count; i++) {
         struct freq_answer answer = {
             .dmp_ref = dmp_ref, .audience_ref = audience_refs[i], .in = in >> i & 1};
@@ -274,8 +240,5 @@ void freq_learn(struct freq_store *store, const struct person_key *person_key, u
         redis_arg(redis, freq_str(field, sizeof(field)));
         redis_arg(redis, freq_str(value, sizeof(value)));
     }
-    if (freq_send(store, key, 0, NULL, NULL)) {
-        freq_send_expire(store, key, expires_s - now_s, STR("NX"));
-        freq_send_expire(store, key, expires_s - now_s, STR("GT"));
-    }
+    (void)freq_send(store, key, 0, NULL, NULL);
 }

@@ -5,11 +5,12 @@
 #include "frequency/freq_codec.h"
 #include "frequency/freq_store.h"
 
-/* How long an expired reservation stays before anybody deletes it: longer than a notice may take,
- * so that no deletion meets a late confirm on its way. */
-#define FREQ_STALE_AFTER_S 3600
-/* A record made for a reservation lives so much longer than the reservation. */
-#define FREQ_HOLD_SLACK_S 60
+/* A confirm that Redis does not acknowledge is tried so long. */
+#define FREQ_CONFIRM_GIVE_UP_S 3600
+/* Clocks differ, commands wait their turn. */
+#define FREQ_KEEP_SLACK_S 60
+/* Of freq_store_options.notice_s. */
+#define FREQ_NOTICE_STANDARD_S 7200
 
 struct freq_op;
 
@@ -75,7 +76,7 @@ struct freq_note {
     uint32_t pending;
     bool removal;
     bool failed, hopeless;
-    bool forgotten; /* the person went since the bid: nothing may stay */
+    bool found; /* one record at least has it */
 };
 
 struct freq_store {
@@ -95,6 +96,15 @@ struct freq_store {
     uint32_t waiting_count;
     int64_t retry_at_us;
 };
+
+/* How long what was bid stays with the person, counted or not: until no confirm can come any more.
+ * A field that is gone before was taken away, and must not come back. */
+static inline int64_t freq_keep_s(const struct freq_store *store, uint16_t hold_s)
+{
+    int64_t notice_s = store->options.notice_s ? store->options.notice_s : FREQ_NOTICE_STANDARD_S;
+    int64_t least_s = hold_s == FREQ_ANNOUNCED ? 0 : hold_s;
+    return (notice_s > least_s ? notice_s : least_s) + FREQ_CONFIRM_GIVE_UP_S + FREQ_KEEP_SLACK_S;
+}
 
 /* Each callback of ours begins with this. */
 void freq_store_arrived(struct freq_store *store);

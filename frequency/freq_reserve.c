@@ -137,7 +137,8 @@ static void mend_ttl(struct freq_op *op, uint32_t i, uint32_t count)
      * exposures: it went in between, and this is a new one without a TTL. */
     char key[FREQ_KEY_BYTES];
     freq_codec_key(&op->ticket.keys[i], 'c', key);
-    freq_send_expire(op->store, key, op->hold_s + FREQ_HOLD_SLACK_S, alone ? STR("NX") : STR("GT"));
+    freq_send_expire(op->store, key, freq_keep_s(op->store, op->hold_s),
+                     alone ? STR("NX") : STR("GT"));
 }
 
 /* The read's view becomes what we just saw. */
@@ -291,11 +292,11 @@ static void on_order(void *owner, enum redis_result result, const struct redis_v
 
 /* --- sending -------------------------------------------------------------------------------- */
 
-static bool is_stale(const struct freq_exposure *exposure, int64_t now_s, int64_t retention_s)
+static bool is_stale(const struct freq_op *op, const struct freq_exposure *exposure)
 {
-    int64_t time_s = exposure->time_s;
-    return time_s + retention_s < now_s ||
-           (exposure->hold_s && time_s + exposure->hold_s + FREQ_STALE_AFTER_S < now_s);
+    int64_t kept_s =
+        exposure->hold_s ? freq_keep_s(op->store, exposure->hold_s) : op->book->retention_s;
+    return exposure->time_s + kept_s < op->now_s;
 }
 
 /* Deletes what no cap can count any more. Behind our own write, so that the record stays. */
@@ -305,7 +306,7 @@ static void send_stale(struct freq_op *op, const struct freq_record *record,
     const struct freq_exposure *stale[MAX_STALE_PER_RESERVE];
     uint32_t count = 0;
     for (uint32_t i = 0; i < record->exposure_count && count < COUNT_OF(stale); i++) {
-        if (is_stale(&record->exposures[i], op->now_s, op->book->retention_s)) {
+        if (is_stale(op, &record->exposures[i])) {
             stale[count++] = &record->exposures[i];
         }
     }
@@ -326,12 +327,12 @@ static void send_stale(struct freq_op *op, const struct freq_record *record,
     }
 }
 
-/* Whether the record surely outlives the reservation without our EXPIRE. */
-static bool lives_long(const struct freq_op *op, const struct freq_record *record)
+/* Whether the record surely lives until then without our EXPIRE. */
+static bool lives_until(const struct freq_record *record, int64_t until_s)
 {
     for (uint32_t i = 0; record && i < record->exposure_count; i++) {
         const struct freq_exposure *exposure = &record->exposures[i];
-        if (!exposure->hold_s && exposure->time_s + SURE_LIFE_S > op->now_s + op->hold_s) {
+        if (!exposure->hold_s && exposure->time_s + SURE_LIFE_S > until_s) {
             return true;
         }
     }
@@ -368,9 +369,9 @@ static bool send_record(struct freq_op *op, uint32_t i, const struct freq_record
     op->written |= (uint16_t)(1u << i);
     bool empty = !known || known->exposure_count == 0;
     op->expire_nx |= (uint16_t)(empty ? 1u << i : 0);
-    if (!lives_long(op, known)) {
-        freq_send_expire(op->store, key, op->hold_s + FREQ_HOLD_SLACK_S,
-                         empty ? STR("NX") : STR("GT"));
+    int64_t keep_s = freq_keep_s(op->store, op->hold_s);
+    if (!lives_until(known, op->now_s + keep_s)) {
+        freq_send_expire(op->store, key, keep_s, empty ? STR("NX") : STR("GT"));
     }
     if (known) {
         send_stale(op, known, key);
@@ -478,4 +479,33 @@ enum status freq_reserve(struct freq_store *store, struct freq_read *read,
     store->outstanding++;
     op->pending = 1;
     return STATUS_OK;
+}
+
+void freq_hold(struct freq_store *store, const struct freq_read *read,
+               const struct freq_ticket *ticket, uint16_t hold_s)
+{
+    struct redis *redis = store->redis;
+    char key[FREQ_KEY_BYTES], field[FREQ_FIELD_BYTES], value[FREQ_RESERVED_BYTES];
+    int64_t keep_s = freq_keep_s(store, hold_s);
+    freq_codec_field(ticket->time_s, ticket->salt, field);
+    size_t value_len = freq_codec_value(&ticket->refs, hold_s, value);
+    for (uint8_t i = 0; i < ticket->key_count; i++) {
+        const struct freq_record *known =
+            read && i < read->view.record_count ? &read->view.records[i] : NULL;
+        freq_codec_key(&ticket->keys[i], 'c', key);
+        redis_begin(redis, 4);
+        redis_arg(redis, STR("HSETNX"));
+        redis_arg(redis, freq_str(key, sizeof(key)));
+        redis_arg(redis, freq_str(field, sizeof(field)));
+        redis_arg(redis, freq_str(value, value_len));
+        if (!freq_send(store, key, 0, NULL, NULL) || lives_until(known, ticket->time_s + keep_s)) {
+            continue;
+        }
+        if (!known || !known->exposure_count) { /* else it has a TTL */
+            freq_send_expire(store, key, keep_s, STR("NX"));
+        }
+        if (!known || known->exposure_count) {
+            freq_send_expire(store, key, keep_s, STR("GT"));
+        }
+    }
 }

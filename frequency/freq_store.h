@@ -7,6 +7,7 @@
 struct freq_store_options {
     uint32_t max_reads; /* pool size: reads in flight at once */
     int64_t timeout_us; /* a read's own limit, inside the auction's deadline */
+    int64_t notice_s;   /* a bid's notices come at most so long after it; 0 = two hours */
 };
 
 /* Why the store could not be read or written: one counter each. */
@@ -32,10 +33,10 @@ struct freq_stats {
     uint64_t undone;           /* reservations taken back by ourselves */
     uint64_t confirms;         /* asked for */
     uint64_t confirms_stored;  /* and acknowledged by Redis */
-    uint64_t confirms_revived; /* of these: the reservation had gone already */
+    uint64_t confirms_revived; /* of these: the reservation had run out already */
     uint64_t confirms_retried;
     uint64_t confirms_lost; /* given up */
-    uint64_t confirms_void; /* taken back: the person was forgotten or withdrew since the bid */
+    uint64_t confirms_void; /* nothing to confirm: forgotten, withdrawn or lost since the bid */
     uint64_t releases;
     uint64_t pool_exhausted;
     uint64_t overflows; /* records with more than FREQ_MAX_EXPOSURES */

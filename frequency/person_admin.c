@@ -1,16 +1,14 @@
 #include "frequency/person_admin.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "bidder/base/bug.h"
 #include "bidder/base/clock.h"
 #include "frequency/freq_codec.h"
+#include "frequency/person_admin_private.h"
 
-/* A person's ids while a tool works on them. */
-struct group {
-    struct person_key keys[PERSON_ADMIN_MAX_IDS];
-    uint32_t count;
-};
+#define RESERVED_COPY_TTL_S ((int64_t)31 * 86400)
 
 /* Fields and values of a hash, copied out of a reply. */
 struct pair {
@@ -80,7 +78,7 @@ static bool keep_for(struct redis_sync *sync, struct buf *error, const struct pe
     return true;
 }
 
-static const struct redis_value *hash_get(struct redis_sync *sync, struct buf *error,
+const struct redis_value *person_hash_get(struct redis_sync *sync, struct buf *error,
                                           const struct person_key *key, char kind)
 {
     char name[FREQ_KEY_BYTES];
@@ -96,7 +94,7 @@ static const struct redis_value *hash_get(struct redis_sync *sync, struct buf *e
 
 /* --- groups --------------------------------------------------------------------------------- */
 
-static bool group_add(struct group *group, const char bytes[PERSON_KEY_BYTES])
+static bool group_add(struct person_group *group, const char bytes[PERSON_KEY_BYTES])
 {
     for (uint32_t i = 0; i < group->count; i++) {
         if (memcmp(group->keys[i].bytes, bytes, PERSON_KEY_BYTES) == 0) {
@@ -110,16 +108,15 @@ static bool group_add(struct group *group, const char bytes[PERSON_KEY_BYTES])
     return true;
 }
 
-/* key, its links, their links, and so on. */
-static enum status group_find(struct redis_sync *sync, const struct person_key *key,
-                              struct group *group, struct buf *error)
+enum status person_group_find(struct redis_sync *sync, const struct person_key *key,
+                              struct person_group *group, struct buf *error)
 {
     if (!group_add(group, (const char *)key->bytes)) {
         buf_printf(error, "more than %d linked ids", PERSON_ADMIN_MAX_IDS);
         return STATUS_LIMIT;
     }
     for (uint32_t i = 0; i < group->count; i++) { /* grows while we walk */
-        const struct redis_value *profile = hash_get(sync, error, &group->keys[i], 'p');
+        const struct redis_value *profile = person_hash_get(sync, error, &group->keys[i], 'p');
         if (!profile) {
             return STATUS_IO;
         }
@@ -161,12 +158,19 @@ static enum status pairs_add(struct pairs *pairs, struct str field, struct str v
     return STATUS_OK;
 }
 
-/* All fields of a kind over all ids of the group. */
-static enum status pairs_collect(struct redis_sync *sync, const struct group *group, char kind,
-                                 struct pairs *pairs, struct buf *error)
+static bool is_reserved(const struct pair *pair)
 {
+    return pair->field_len == FREQ_FIELD_BYTES && pair->value_len == FREQ_RESERVED_BYTES;
+}
+
+/* All fields of a kind over all ids of the group. Of exposures those that count now: a bid that
+ * holds no place (any more) is confirmed, if at all, where it was written. */
+static enum status pairs_collect(struct redis_sync *sync, const struct person_group *group,
+                                 char kind, struct pairs *pairs, struct buf *error)
+{
+    int64_t now_s = clock_wall_us() / 1000000;
     for (uint32_t i = 0; i < group->count; i++) {
-        const struct redis_value *hash = hash_get(sync, error, &group->keys[i], kind);
+        const struct redis_value *hash = person_hash_get(sync, error, &group->keys[i], kind);
         if (!hash) {
             return STATUS_IO;
         }
@@ -176,6 +180,9 @@ static enum status pairs_collect(struct redis_sync *sync, const struct group *gr
             if (kind == 'c' && !freq_codec_exposure(field, value, &exposure)) {
                 buf_printf(error, "a record holds what is no exposure");
                 return STATUS_INVALID;
+            }
+            if (kind == 'c' && !freq_is_live(&exposure, now_s)) {
+                continue;
             }
             enum status status = pairs_add(pairs, field, value);
             if (status != STATUS_OK) {
@@ -188,7 +195,7 @@ static enum status pairs_collect(struct redis_sync *sync, const struct group *gr
 }
 
 /* The longest remaining time among the ids' records; 0 when there are none. */
-static int64_t longest_ttl_s(struct redis_sync *sync, const struct group *group, char kind,
+static int64_t longest_ttl_s(struct redis_sync *sync, const struct person_group *group, char kind,
                              struct buf *error)
 {
     int64_t longest_s = 0;
@@ -204,13 +211,8 @@ static int64_t longest_ttl_s(struct redis_sync *sync, const struct group *group,
     return longest_s;
 }
 
-static bool is_reserved(const struct pair *pair)
-{
-    return pair->field_len == FREQ_FIELD_BYTES && pair->value_len == FREQ_RESERVED_BYTES;
-}
-
 /* Every id gets the fields of all; fields have the same names everywhere, so twice is once. */
-static enum status spread(struct redis_sync *sync, const struct group *group, char kind,
+static enum status spread(struct redis_sync *sync, const struct person_group *group, char kind,
                           const struct pairs *pairs, int64_t ttl_s, struct buf *error)
 {
     for (uint32_t i = 0; i < group->count && pairs->count; i++) {
@@ -230,7 +232,7 @@ static enum status spread(struct redis_sync *sync, const struct group *group, ch
     return STATUS_OK;
 }
 
-static enum status write_links(struct redis_sync *sync, const struct group *group,
+static enum status write_links(struct redis_sync *sync, const struct person_group *group,
                                struct buf *error)
 {
     for (uint32_t i = 0; i < group->count; i++) {
@@ -249,7 +251,7 @@ static enum status write_links(struct redis_sync *sync, const struct group *grou
     return STATUS_OK;
 }
 
-static enum status copy_kind(struct redis_sync *sync, const struct group *group, char kind,
+static enum status copy_kind(struct redis_sync *sync, const struct person_group *group, char kind,
                              struct buf *error)
 {
     struct pairs pairs = {0};
@@ -261,17 +263,77 @@ static enum status copy_kind(struct redis_sync *sync, const struct group *group,
         }
     }
     pairs.count = kept;
+    int64_t ttl_s = kept ? longest_ttl_s(sync, group, kind, error) : 0;
+    for (uint32_t i = 0; i < kept && kind == 'c'; i++) { /* its copy is confirmed, nobody comes */
+        bool longer = is_reserved(&pairs.items[i]) && ttl_s < RESERVED_COPY_TTL_S;
+        ttl_s = longer ? RESERVED_COPY_TTL_S : ttl_s;
+    }
     if (status == STATUS_OK && kept) {
-        status = spread(sync, group, kind, &pairs, longest_ttl_s(sync, group, kind, error), error);
+        status = spread(sync, group, kind, &pairs, ttl_s, error);
     }
     free(pairs.items);
+    return status;
+}
+
+static enum status delete_key(struct redis_sync *sync, const struct person_key *key, char kind,
+                              uint32_t *deleted, struct buf *error)
+{
+    char name[FREQ_KEY_BYTES];
+    freq_codec_key(key, kind, name);
+    struct str argv[] = {STR("DEL"), view(name, sizeof(name))};
+    const struct redis_value *value = command(sync, error, 2, argv);
+    if (!value) {
+        return STATUS_IO;
+    }
+    *deleted += value->type == REDIS_INT && value->integer == 1;
+    return STATUS_OK;
+}
+
+/* One field of every profile of the person: set when value.ptr, else removed. */
+static enum status set_everywhere(struct redis_sync *sync, const struct person_group *group,
+                                  struct str field, struct str value, int64_t ttl_s,
+                                  struct buf *error)
+{
+    for (uint32_t i = 0; i < group->count; i++) {
+        bool good = value.ptr ? hash_set(sync, error, "HSET", &group->keys[i], 'p', field, value) &&
+                                    keep_for(sync, error, &group->keys[i], 'p', ttl_s)
+                              : hash_del(sync, error, &group->keys[i], 'p', field);
+        if (!good) {
+            return STATUS_IO;
+        }
+    }
+    return STATUS_OK;
+}
+
+/* What was counted and learnt about the person; preferences and links stay. */
+static enum status drop_learnt(struct redis_sync *sync, const struct person_group *group,
+                               struct buf *error)
+{
+    enum status status = STATUS_OK;
+    uint32_t deleted = 0;
+    for (uint32_t i = 0; i < group->count && status == STATUS_OK; i++) {
+        struct pairs pairs = {0};
+        struct person_group one = {.keys = {group->keys[i]}, .count = 1};
+        status = delete_key(sync, &group->keys[i], 'c', &deleted, error);
+        if (status == STATUS_OK) {
+            status = pairs_collect(sync, &one, 'p', &pairs, error);
+        }
+        for (uint32_t p = 0; p < pairs.count && status == STATUS_OK; p++) {
+            struct str field = view(pairs.items[p].field, pairs.items[p].field_len);
+            bool learnt = field.ptr[0] == 's' || field.ptr[0] == 'd';
+            if (learnt && !hash_del(sync, error, &group->keys[i], 'p', field)) {
+                status = STATUS_IO;
+            }
+        }
+        free(pairs.items);
+    }
     return status;
 }
 
 static enum status has_withdrawn(struct redis_sync *sync, const struct person_key *key,
                                  bool *withdrawn, struct buf *error)
 {
-    const struct redis_value *profile = hash_get(sync, error, key, 'p');
+    const struct redis_value *profile = person_hash_get(sync, error, key, 'p');
     if (!profile) {
         return STATUS_IO;
     }
@@ -284,10 +346,10 @@ static enum status has_withdrawn(struct redis_sync *sync, const struct person_ke
 enum status person_admin_link(struct redis_sync *sync, const struct person_key *a,
                               const struct person_key *b, struct buf *error)
 {
-    struct group group = {.count = 0};
-    enum status status = group_find(sync, a, &group, error);
+    struct person_group group = {.count = 0};
+    enum status status = person_group_find(sync, a, &group, error);
     if (status == STATUS_OK) {
-        status = group_find(sync, b, &group, error);
+        status = person_group_find(sync, b, &group, error);
     }
     /* Links first: from then on new exposures go to all, and the copying misses none. */
     if (status == STATUS_OK) {
@@ -304,132 +366,93 @@ enum status person_admin_link(struct redis_sync *sync, const struct person_key *
     if (status != STATUS_OK) {
         return status;
     }
-    return withdrawn ? person_admin_consent(sync, a, true, error)
-                     : copy_kind(sync, &group, 'c', error);
+    if (!withdrawn) {
+        return copy_kind(sync, &group, 'c', error);
+    }
+    status = set_everywhere(sync, &group, STR("w"), STR("1"), PERSON_ADMIN_WITHDRAWN_TTL_S, error);
+    return status == STATUS_OK ? drop_learnt(sync, &group, error) : status;
 }
 
 /* --- forget, consent, preferences ----------------------------------------------------------- */
 
-static enum status delete_key(struct redis_sync *sync, const struct person_key *key, char kind,
-                              uint32_t *deleted, struct buf *error)
+/* What is known of an id that is about to go is not to be written once more by an auction that had
+ * read it before. */
+static void settle(void)
 {
-    char name[FREQ_KEY_BYTES];
-    freq_codec_key(key, kind, name);
-    struct str argv[] = {STR("DEL"), view(name, sizeof(name))};
-    const struct redis_value *value = command(sync, error, 2, argv);
-    if (!value) {
-        return STATUS_IO;
-    }
-    *deleted += value->type == REDIS_INT && value->integer == 1;
-    return STATUS_OK;
+    (void)usleep(PERSON_ADMIN_SETTLE_US);
 }
 
-/* From now on no notice of a bid made before writes anything: the mark outlives the notices. */
-static enum status leave_mark(struct redis_sync *sync, const struct person_key *key,
-                              struct buf *error)
-{
-    char name[FREQ_KEY_BYTES], second[STR_I64_BYTES], ttl[STR_I64_BYTES];
-    freq_codec_key(key, 'f', name);
-    struct str argv[] = {STR("SET"), view(name, sizeof(name)),
-                         str_of_i64(clock_wall_us() / 1000000 + FREQ_FORGOTTEN_AHEAD_S, second),
-                         STR("EX"), str_of_i64(FREQ_FORGOTTEN_TTL_S, ttl)};
-    return command(sync, error, COUNT_OF(argv), argv) ? STATUS_OK : STATUS_IO;
-}
-
-/* Is a bid for the person still out, whose notice may yet come? */
-static enum status has_open_bids(struct redis_sync *sync, const struct group *group, bool *open,
-                                 struct buf *error)
-{
-    for (uint32_t i = 0; i < group->count; i++) {
-        const struct redis_value *record = hash_get(sync, error, &group->keys[i], 'c');
-        if (!record) {
-            return STATUS_IO;
-        }
-        for (uint32_t f = 1; f < record->count; f += 2) {
-            *open = *open || record->items[f].text.len == FREQ_RESERVED_BYTES;
-        }
-    }
-    return STATUS_OK;
-}
-
-enum status person_admin_forget(struct redis_sync *sync, const struct person_key *key,
+static enum status delete_group(struct redis_sync *sync, const struct person_group *group,
                                 uint32_t *deleted, struct buf *error)
 {
-    struct group group = {.count = 0};
-    bool open = false;
-    *deleted = 0;
-    enum status status = group_find(sync, key, &group, error);
-    if (status == STATUS_OK) {
-        status = has_open_bids(sync, &group, &open, error);
-    }
-    for (uint32_t i = 0; i < group.count && status == STATUS_OK; i++) {
-        status = open ? leave_mark(sync, &group.keys[i], error) : STATUS_OK;
+    enum status status = STATUS_OK;
+    for (uint32_t i = 0; i < group->count && status == STATUS_OK; i++) {
+        status = delete_key(sync, &group->keys[i], 'c', deleted, error);
         if (status == STATUS_OK) {
-            status = delete_key(sync, &group.keys[i], 'c', deleted, error);
-        }
-        if (status == STATUS_OK) {
-            status = delete_key(sync, &group.keys[i], 'p', deleted, error);
+            status = delete_key(sync, &group->keys[i], 'p', deleted, error);
         }
     }
     return status;
 }
 
-/* One field of every profile of the person: set when value.ptr, else removed. */
-static enum status set_everywhere(struct redis_sync *sync, const struct group *group,
-                                  struct str field, struct str value, int64_t ttl_s,
-                                  struct buf *error)
+enum status person_admin_forget(struct redis_sync *sync, const struct person_key *key,
+                                const struct person_key *household, uint32_t *deleted,
+                                struct buf *error)
 {
-    for (uint32_t i = 0; i < group->count; i++) {
-        bool good = value.ptr ? hash_set(sync, error, "HSET", &group->keys[i], 'p', field, value) &&
-                                    keep_for(sync, error, &group->keys[i], 'p', ttl_s)
-                              : hash_del(sync, error, &group->keys[i], 'p', field);
-        if (!good) {
-            return STATUS_IO;
+    struct person_group person = {.count = 0}, home = {.count = 0};
+    uint32_t behind = 0;
+    *deleted = 0;
+    enum status status = person_group_find(sync, key, &person, error);
+    if (status == STATUS_OK && household) {
+        status = person_group_find(sync, household, &home, error);
+    }
+    for (int pass = 0; pass < 2 && status == STATUS_OK; pass++) {
+        uint32_t *counter = pass ? &behind : deleted;
+        if (pass) {
+            settle();
+        }
+        status = delete_group(sync, &person, counter, error);
+        if (status == STATUS_OK) {
+            status = delete_group(sync, &home, counter, error);
         }
     }
-    return STATUS_OK;
+    return status;
 }
 
 static enum status set_field(struct redis_sync *sync, const struct person_key *key,
                              struct str field, struct str value, struct buf *error)
 {
-    struct group group = {.count = 0};
-    enum status status = group_find(sync, key, &group, error);
+    struct person_group group = {.count = 0};
+    enum status status = person_group_find(sync, key, &group, error);
     return status == STATUS_OK
                ? set_everywhere(sync, &group, field, value, PERSON_ADMIN_PROFILE_TTL_S, error)
                : status;
 }
 
 enum status person_admin_consent(struct redis_sync *sync, const struct person_key *key,
-                                 bool withdrawn, struct buf *error)
+                                 const struct person_key *household, bool withdrawn,
+                                 struct buf *error)
 {
-    struct group group = {.count = 0};
-    enum status status = group_find(sync, key, &group, error);
+    struct person_group group = {.count = 0}, home = {.count = 0};
+    uint32_t deleted = 0;
+    enum status status = person_group_find(sync, key, &group, error);
     if (status != STATUS_OK || !withdrawn) {
         return status != STATUS_OK ? status
                                    : set_everywhere(sync, &group, STR("w"), STR_NONE, 0, error);
     }
-    /* The word first, so that nothing is written behind the deletions. */
+    /* The word first: no auction that reads it writes behind the deletions. */
     status = set_everywhere(sync, &group, STR("w"), STR("1"), PERSON_ADMIN_WITHDRAWN_TTL_S, error);
-    uint32_t deleted = 0;
-    for (uint32_t i = 0; i < group.count && status == STATUS_OK; i++) {
-        status = leave_mark(sync, &group.keys[i], error);
+    if (status == STATUS_OK && household) {
+        status = person_group_find(sync, household, &home, error);
+    }
+    for (int pass = 0; pass < 2 && status == STATUS_OK; pass++) {
+        if (pass) {
+            settle();
+        }
+        status = drop_learnt(sync, &group, error);
         if (status == STATUS_OK) {
-            status = delete_key(sync, &group.keys[i], 'c', &deleted, error);
+            status = delete_group(sync, &home, &deleted, error);
         }
-        struct pairs pairs = {0};
-        struct group one = {.keys = {group.keys[i]}, .count = 1};
-        if (status == STATUS_OK) {
-            status = pairs_collect(sync, &one, 'p', &pairs, error);
-        }
-        for (uint32_t p = 0; p < pairs.count && status == STATUS_OK; p++) {
-            struct str field = view(pairs.items[p].field, pairs.items[p].field_len);
-            bool learnt = field.ptr[0] == 's' || field.ptr[0] == 'd';
-            if (learnt && !hash_del(sync, error, &group.keys[i], 'p', field)) {
-                status = STATUS_IO;
-            }
-        }
-        free(pairs.items);
     }
     return status;
 }
@@ -455,119 +478,4 @@ enum status person_admin_mute(struct redis_sync *sync, const struct person_key *
 {
     char field[5];
     return set_field(sync, key, ref_field('x', ref, field), muted ? STR("1") : STR_NONE, error);
-}
-
-/* --- describe ------------------------------------------------------------------------------- */
-
-static void put_time(struct buf *out, const struct tz *tz, int64_t time_s)
-{
-    struct tz_local local;
-    tz_to_local(tz, time_s, &local);
-    buf_printf(out, "%04d-%02d-%02d %02d:%02d:%02d", local.year, local.month, local.day, local.hour,
-               local.minute, local.second);
-}
-
-static void put_ref(struct buf *out, const struct person_admin_names *names, const char *kind,
-                    uint32_t ref)
-{
-    if (!names || !names->name(names->context, kind, ref, out)) {
-        buf_printf(out, "#%08x", ref);
-    }
-}
-
-static uint32_t ref_of(const char *bytes)
-{
-    uint32_t ref = 0;
-    for (int i = 0; i < 4; i++) {
-        ref = ref << 8 | (unsigned char)bytes[i];
-    }
-    return ref;
-}
-
-static void describe_profile(const struct redis_value *profile, int64_t now_s, const struct tz *tz,
-                             const struct person_admin_names *names, struct buf *out)
-{
-    for (uint32_t i = 0; i < profile->count; i += 2) {
-        struct str field = profile->items[i].text, value = profile->items[i + 1].text;
-        char kind = field.len ? field.ptr[0] : 0;
-        if (kind == 's' && field.len == 5 && value.len == 4) {
-            int64_t until_s = (int64_t)ref_of(value.ptr) * 3600;
-            buf_printf(out, "  segment ");
-            put_ref(out, names, "segment", ref_of(field.ptr + 1));
-            buf_printf(out, " until ");
-            put_time(out, tz, until_s);
-            buf_printf(out, until_s > now_s ? "\n" : " (over)\n");
-        } else if (kind == 'w') {
-            buf_printf(out, "  consent withdrawn: nothing is counted or stored\n");
-        } else if (kind == 'm' && value.len == 2) {
-            buf_printf(out, "  wants at most %u contacts per day\n",
-                       (unsigned)((unsigned char)value.ptr[0] << 8 | (unsigned char)value.ptr[1]));
-        } else if (kind == 'x' && field.len == 5) {
-            buf_printf(out, "  muted ");
-            put_ref(out, names, "muted", ref_of(field.ptr + 1));
-            buf_printf(out, "\n");
-        } else if (kind == 'd' && field.len == FREQ_ANSWER_FIELD_BYTES &&
-                   value.len == FREQ_ANSWER_VALUE_BYTES) {
-            buf_printf(out, "  a DMP's answer: %s audience #%08x until ",
-                       value.ptr[0] ? "in" : "not in", ref_of(field.ptr + 5));
-            put_time(out, tz, (int64_t)ref_of(value.ptr + 1));
-            buf_printf(out, "\n");
-        } else if (kind != 'l') {
-            buf_printf(out, "  a field that is not ours (%zu bytes)\n", field.len);
-        }
-    }
-}
-
-static void describe_exposures(const struct redis_value *record, int64_t now_s, const struct tz *tz,
-                               const struct person_admin_names *names, struct buf *out)
-{
-    for (uint32_t i = 0; i < record->count; i += 2) {
-        struct freq_exposure exposure;
-        if (!freq_codec_exposure(record->items[i].text, record->items[i + 1].text, &exposure)) {
-            buf_printf(out, "  an entry that is not ours\n");
-            continue;
-        }
-        buf_printf(out, "  ");
-        put_time(out, tz, exposure.time_s);
-        buf_printf(out, exposure.hold_s == 0             ? "  shown     line "
-                        : freq_is_live(&exposure, now_s) ? "  reserved  line "
-                                                         : "  expired   line ");
-        put_ref(out, names, "line", exposure.refs.line);
-        buf_printf(out, "  brand ");
-        put_ref(out, names, "brand", exposure.refs.brand);
-        buf_printf(out, "  creative ");
-        put_ref(out, names, "creative", exposure.refs.creative);
-        buf_printf(out, "\n");
-    }
-}
-
-enum status person_admin_describe(struct redis_sync *sync, const struct person_key *key,
-                                  int64_t now_s, const struct tz *tz,
-                                  const struct person_admin_names *names, struct buf *out,
-                                  struct buf *error)
-{
-    struct group group = {.count = 0};
-    enum status status = group_find(sync, key, &group, error);
-    for (uint32_t i = 0; i < group.count && status == STATUS_OK; i++) {
-        buf_printf(out, "%s ", i ? "linked id" : "id");
-        for (int b = 0; b < PERSON_KEY_BYTES; b++) {
-            buf_printf(out, "%02x", group.keys[i].bytes[b]);
-        }
-        const struct redis_value *hash = hash_get(sync, error, &group.keys[i], 'p');
-        if (!hash) {
-            return STATUS_IO;
-        }
-        bool has_profile = hash->count != 0;
-        buf_printf(out, "\n");
-        describe_profile(hash, now_s, tz, names, out);
-        hash = hash_get(sync, error, &group.keys[i], 'c');
-        if (!hash) {
-            return STATUS_IO;
-        }
-        describe_exposures(hash, now_s, tz, names, out);
-        if (!has_profile && !hash->count) {
-            buf_printf(out, "  nothing stored\n");
-        }
-    }
-    return status;
 }

@@ -22,22 +22,30 @@
 #define PERSON_ADMIN_PROFILE_TTL_S   ((int64_t)400 * 86400)
 #define PERSON_ADMIN_WITHDRAWN_TTL_S ((int64_t)3650 * 86400)
 
+/* An auction that read a person before something was changed here reserves at most so long behind
+ * that. */
+#define PERSON_ADMIN_SETTLE_US 1000000
+
 /* a and b, and whoever they are linked to, are one person from now on. Counts add: each record
  * gets the exposures of all. (What is reserved at that moment becomes confirmed in the copies: that
- * errs to fewer exposures.) */
+ * errs to fewer exposures.) An auction under way may have read one id before the link: call it a
+ * second time, PERSON_ADMIN_SETTLE_US later, and its exposure is copied too. */
 enum status person_admin_link(struct redis_sync *sync, const struct person_key *a,
                               const struct person_key *b, struct buf *error) MUST_USE;
 
-/* Deletes everything stored for the person; *deleted = keys that existed. Only while bids for the person
- * are out (unconfirmed reservations) a mark without content stays for FREQ_FORGOTTEN_TTL_S, so that their
- * late notices do not make the record anew. */
+/* Deletes everything stored for the person, and for the household of that name (may be NULL);
+ * *deleted = keys that existed. Nothing at all stays: notices of bids that are out find nothing to
+ * confirm, and leave it so. Waits PERSON_ADMIN_SETTLE_US and deletes once more what auctions under
+ * way wrote meanwhile. */
 enum status person_admin_forget(struct redis_sync *sync, const struct person_key *key,
-                                uint32_t *deleted, struct buf *error) MUST_USE;
+                                const struct person_key *household, uint32_t *deleted,
+                                struct buf *error) MUST_USE;
 
-/* Withdrawn: counts and segments are deleted and none will be stored. Given again: a fresh start.
- */
+/* Withdrawn: counts and segments are deleted and none will be stored; waits and deletes twice as
+ * above. Given again: a fresh start. */
 enum status person_admin_consent(struct redis_sync *sync, const struct person_key *key,
-                                 bool withdrawn, struct buf *error) MUST_USE;
+                                 const struct person_key *household, bool withdrawn,
+                                 struct buf *error) MUST_USE;
 
 /* The person's own cap over everything; 0 removes it. */
 enum status person_admin_max_contacts(struct redis_sync *sync, const struct person_key *key,

@@ -217,6 +217,7 @@ static void fill(uint64_t count, uint32_t most, bool random)
             ticket.time_s = (uint32_t)now_s() - i * 3600;
             ticket.salt = (uint32_t)prng_next(&prng) & 0xffffff;
             ticket.refs = (struct exposure_refs){.line = 7, .creative = 8, .brand = 9};
+            freq_hold(store, NULL, &ticket, FREQ_ANNOUNCED);
             freq_confirm(store, &ticket, book.retention_s);
         }
         if (n % 500 == 499 || n + 1 == count) { /* fewer than the store can wait for at once */

@@ -84,6 +84,7 @@ static void print_line(bool final)
         {"confirms_revived", s->confirms_revived},
         {"confirms_retried", s->confirms_retried},
         {"confirms_lost", s->confirms_lost},
+        {"confirms_void", s->confirms_void},
         {"waiting", freq_store_waiting(drive.store)},
         {"releases", s->releases},
         {"undone", s->undone},

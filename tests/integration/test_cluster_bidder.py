@@ -15,6 +15,7 @@ import harness
 import test_bids
 import test_brands
 import test_events
+import test_forget
 import test_notice
 import test_pacing
 import test_persons
@@ -83,6 +84,8 @@ Creatives = on_cluster(test_brands.Creatives,
 Swaps = on_cluster(test_brands.Swaps, "test_bound_holds_and_volumes_are_equal",
                    "test_a_loss_gives_back")
 CrossAdvertiser = on_cluster(test_brands.CrossAdvertiser, "test_in_time_and_cached")
+Forgotten = on_cluster(test_forget.Forgotten, "test_then_a_new_bid_then_the_old_notice",
+                       "test_linked_ids_and_everything_known")
 Consent = on_cluster(test_brands.Consent, "test_withdrawn_leaves_no_byte",
                      "test_forget_leaves_nothing_of_linked_ids",
                      "test_max_contacts_and_muted")

@@ -81,62 +81,6 @@ class Unknown(Strict):
         self.assertLessEqual(reasons, {"store_down", "store_late"})
 
 
-class Gone(Strict):
-    """Who withdraws or is forgotten between bid and notice leaves no byte."""
-
-    def test_forgotten(self):
-        self.check(lambda jointcap: self.ctl("forget", "ifa:gone"))
-
-    def test_withdrawn_by_tool(self):
-        self.check(lambda jointcap: self.ctl("consent", "ifa:gone", "--withdraw"))
-
-    def test_withdrawn_by_endpoint(self):
-        self.check(lambda jointcap: jointcap.admin(
-            "POST", "/consent", json.dumps({"id": "ifa:gone", "withdrawn": True})))
-
-    def check(self, leave):
-        jointcap = self.start()
-        bids = [self.bid(jointcap, "gone") for _ in range(2)]
-        stays = self.bid(jointcap, "stays")
-        self.assertEqual(len(self.records()), 2)
-        leave(jointcap)
-        self.assertEqual(len(self.records()), 1)
-        before = jointcap.metrics()
-        for bid in bids:
-            self.assertIn(self.notify(jointcap, bid["burl"]), (200, 204))
-        self.assertIn(self.notify(jointcap, stays["burl"]), (200, 204))
-        harness.wait_until(lambda: jointcap.delta(before, CONFIRM % "confirm_void") == 2,
-                           "both to be taken back")
-        harness.wait_until(lambda: jointcap.delta(before, CONFIRM % "confirm_stored") == 1,
-                           "the other one to be written")
-        harness.wait_until(lambda: len(self.records()) == 1, "no byte of them")
-
-    def test_forgetting_with_no_bid_out_leaves_nothing_at_all(self):
-        jointcap = self.start()
-        before = jointcap.metrics()
-        bid = self.bid(jointcap, "gone")
-        self.assertIn(self.notify(jointcap, bid["burl"]), (200, 204))
-        harness.wait_until(lambda: jointcap.delta(before, CONFIRM % "confirm_stored") == 1, "it")
-        self.ctl("audience", "add", "ifa:gone", "seg-red")
-        persons = [key for key in self.redis().command("KEYS", "*") if key.startswith("{")
-                   and len(key) == 19]
-        self.assertEqual(len(persons), 2)
-        self.ctl("forget", "ifa:gone")
-        self.assertEqual([key for key in self.redis().command("KEYS", "*") if key in persons or
-                          key[:-1] in [person[:-1] for person in persons]], [])
-
-    def test_who_comes_back_is_counted_again(self):
-        jointcap = self.start()
-        self.assertIsNotNone(self.bid(jointcap, "gone"))
-        self.ctl("forget", "ifa:gone")
-        time.sleep(3.1)  # the mark lies two seconds ahead, for clocks that differ
-        before = jointcap.metrics()
-        bid = self.bid(jointcap, "gone")
-        self.assertIn(self.notify(jointcap, bid["burl"]), (200, 204))
-        harness.wait_until(lambda: jointcap.delta(before, CONFIRM % "confirm_stored") == 1, "it")
-        self.assertEqual(len(self.records()), 1)
-
-
 class Races(Strict):
     def test_new_reach_is_one_line_only(self):
         """Requests for the same new person at the same moment, over workers and two lines."""

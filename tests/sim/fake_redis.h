@@ -54,7 +54,7 @@ struct fake_command {
 };
 
 struct redis {
-    bool dead, down;
+    bool dead, down, refused;  /* refused: the last command was */
     uint32_t epoch, cut_epoch; /* of cut_epoch nothing further is executed */
     int64_t last_exec_us, last_reply_us;
     struct fake_command *building;
@@ -257,13 +257,35 @@ static int64_t fake_expire(struct fake_hash *hash, const struct fake_command *co
     return 1;
 }
 
+/* The script of freq_note.c: key, field, value and seconds to live are arguments 3 to 6. */
+static int64_t fake_confirm(const struct fake_command *command)
+{
+    char text[FAKE_ARG_MAX + 1] = {0};
+    memcpy(text, command->args[6].bytes, command->args[6].len);
+    int64_t at_s = fake.now_us / 1000000 + strtoll(text, NULL, 10);
+    struct fake_hash *hash = fake_hash(&command->args[3], false);
+    struct fake_pair *pair = fake_find(hash, &command->args[4]);
+    if (!pair) {
+        return 0;
+    }
+    hash->expire_s = at_s > hash->expire_s ? at_s : hash->expire_s;
+    struct fake_arg was = pair->value;
+    if (was.len != 13) {
+        return -1;
+    }
+    fake_set(hash, &command->args[4], &command->args[5], false);
+    return (int64_t)(unsigned char)was.bytes[11] << 8 | (unsigned char)was.bytes[12];
+}
+
 static void fake_execute(struct fake_command *command)
 {
     const struct fake_arg *args = command->args;
-    bool writes = !fake_arg_is(&args[0], "HGETALL") && !fake_arg_is(&args[0], "OBJECT") &&
-                  !fake_arg_is(&args[0], "GET");
+    bool writes = !fake_arg_is(&args[0], "HGETALL") && !fake_arg_is(&args[0], "OBJECT");
     command->type = REDIS_INT;
-    if (prng_below(&fake.prng, 1000) < fake.refuse) {
+    /* EXPIRE needs no memory, and who loads did not take the write before it either. */
+    bool could = !fake_arg_is(&args[0], "EXPIRE") || command->client->refused;
+    command->client->refused = could && prng_below(&fake.prng, 1000) < fake.refuse;
+    if (command->client->refused) {
         command->type = REDIS_ERROR;
         command->text = writes && prng_below(&fake.prng, 2) ? "OOM command not allowed"
                                                             : "LOADING Redis is loading";
@@ -278,8 +300,8 @@ static void fake_execute(struct fake_command *command)
         }
     } else if (fake_arg_is(&args[0], "HGETALL")) {
         fake_getall(command, fake_hash(&args[1], false));
-    } else if (fake_arg_is(&args[0], "GET")) {
-        command->type = REDIS_NIL; /* nobody is forgotten here */
+    } else if (fake_arg_is(&args[0], "EVAL")) {
+        command->integer = fake_confirm(command);
     } else if (fake_arg_is(&args[0], "EXPIRE")) {
         command->integer = fake_expire(fake_hash(&args[1], false), command);
     } else if (fake_arg_is(&args[0], "OBJECT")) {
@@ -438,6 +460,9 @@ void redis_begin(struct redis *redis, uint32_t args)
 void redis_arg(struct redis *redis, struct str arg)
 {
     struct fake_arg *to = &redis->building->args[redis->building->argc++];
+    /* A script is not looked at: there is only one. */
+    bool script = redis->building->argc == 2 && fake_arg_is(&redis->building->args[0], "EVAL");
+    arg.len = script ? 0 : arg.len;
     BUG_ON(arg.len > FAKE_ARG_MAX);
     memcpy(to->bytes, arg.ptr, arg.len);
     to->len = (uint8_t)arg.len;

@@ -11,10 +11,12 @@
  *   - what a worker that lives was told is in every record it belongs to
  *   - when all is quiet, the code grants a further exposure exactly when the model does: no
  *     reservation stays behind, no exposure is forgotten
+ *   - no notice brings back what a person saw before it was forgotten
  *   - every record has a TTL */
 #include "tests/sim/fake_redis.h"
 
 #include "frequency/freq_store.h"
+#include "frequency/person_admin.h"
 
 #define WORKERS   3
 #define PERSONS   3
@@ -47,7 +49,8 @@ struct worker {
 };
 
 struct bid {
-    uint32_t worker, line;
+    uint32_t worker, line, person;
+    bool forgotten; /* the person, since the bid */
     struct freq_read *read;
     struct freq_ticket ticket;
     bool running, abandoned;
@@ -70,7 +73,7 @@ static struct {
     struct shown shown[MAX_SHOWN];
     uint32_t shown_count;
     bool linked[PERSONS];
-    uint64_t seed, reserved, lost, late, failed, exposures, kills, problems;
+    uint64_t seed, reserved, lost, late, failed, exposures, kills, forgotten, problems;
     bool quiet;
 } sim;
 
@@ -101,6 +104,12 @@ static uint32_t read_be(const char *bytes)
     return value;
 }
 
+static bool names_field(const struct freq_ticket *ticket, const struct fake_arg *field)
+{
+    return read_be(field->bytes) == ticket->time_s && read_be(field->bytes + 3) << 8 == ticket->salt
+                                                                                            << 8;
+}
+
 static void on_set(const struct fake_hash *hash, const struct fake_arg *field, uint8_t value_len)
 {
     if (value_len != 11 || hash->key.bytes[18] != 'c') {
@@ -109,6 +118,12 @@ static void on_set(const struct fake_hash *hash, const struct fake_arg *field, u
     for (uint32_t i = 0; i < sim.shown_count; i++) {
         if (fake_arg_eq(&sim.shown[i].key, &hash->key) && fake_arg_eq(&sim.shown[i].field, field)) {
             return; /* a repeated notice */
+        }
+    }
+    for (uint32_t i = 0; i < sim.bid_count; i++) {
+        const struct freq_ticket *ticket = &sim.bids[i].ticket;
+        if (sim.bids[i].forgotten && ticket->key_count && names_field(ticket, field)) {
+            PROBLEM("bid %u: its person was forgotten, and it came back", i);
         }
     }
     BUG_ON(sim.shown_count == MAX_SHOWN);
@@ -157,7 +172,7 @@ static void on_notice(void *context, uint64_t confirmed)
     struct bid *bid = context;
     struct freq_store *store = any_worker()->store;
     if (confirmed) {
-        bid->told = bid->told ? bid->told : store;
+        bid->told = bid->told || bid->forgotten ? bid->told : store;
         freq_confirm(store, &bid->ticket, book.retention_s);
     } else {
         freq_release(store, &bid->ticket);
@@ -246,7 +261,10 @@ static struct bid *bid_start(struct worker *worker, uint32_t person_number, uint
     BUG_ON(sim.bid_count == MAX_BIDS);
     struct bid *bid = &sim.bids[sim.bid_count++];
     struct person person = {.key_count = 0};
-    *bid = (struct bid){.worker = (uint32_t)(worker - sim.workers), .line = line, .running = true};
+    *bid = (struct bid){.worker = (uint32_t)(worker - sim.workers),
+                        .line = line,
+                        .person = person_number,
+                        .running = true};
     for (uint32_t i = 0; i < 2; i++) {
         if (ids & 1u << i) {
             person.keys[person.key_count++] = key_of(2 * person_number + i);
@@ -314,6 +332,44 @@ static void on_pause(void *context, uint64_t number)
     (void)context;
     fake.pause_until_us = fake.now_us + (int64_t)dice(4000000);
     (void)number;
+}
+
+/* What person_admin_forget does. */
+static void forget_now(uint32_t person)
+{
+    for (uint32_t i = 0; i < fake.hash_count; i++) {
+        struct fake_hash *hash = &fake.hashes[i];
+        hash->count = (uint8_t)hash->key.bytes[2] / 2 == person ? 0 : hash->count;
+    }
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < sim.shown_count; i++) {
+        if ((uint8_t)sim.shown[i].key.bytes[2] / 2 != person) {
+            sim.shown[kept++] = sim.shown[i];
+        }
+    }
+    sim.shown_count = kept;
+    for (uint32_t i = 0; i < sim.bid_count; i++) {
+        if (sim.bids[i].person == person) {
+            sim.bids[i].forgotten = true;
+            sim.bids[i].told = NULL;
+        }
+    }
+    sim.linked[person] = false;
+}
+
+static void on_forget(void *context, uint64_t number)
+{
+    static uint64_t second;
+    uint32_t person = (uint32_t)(number % PERSONS);
+    if (fake.now_us < fake.pause_until_us) { /* the tool waits for Redis, too */
+        fake_at(fake.pause_until_us, on_forget, context, number);
+        return;
+    }
+    forget_now(person);
+    sim.forgotten++;
+    if (context != &second) {
+        fake_at(fake.now_us + PERSON_ADMIN_SETTLE_US, on_forget, &second, number);
+    }
 }
 
 /* Links from the start: what a tool wrote into the profiles. */
@@ -425,9 +481,7 @@ static void check_nothing_forgotten(void)
         const struct bid *bid = &sim.bids[i];
         uint32_t found = 0;
         for (uint32_t k = 0; k < sim.shown_count && bid->told; k++) {
-            const char *field = sim.shown[k].field.bytes;
-            found += read_be(field) == bid->ticket.time_s &&
-                     read_be(field + 3) << 8 == bid->ticket.salt << 8;
+            found += names_field(&bid->ticket, &sim.shown[k].field);
         }
         if (bid->told && found != bid->ticket.key_count) {
             PROBLEM("bid %u is confirmed in %u of %u records", i, found, bid->ticket.key_count);
@@ -511,6 +565,9 @@ static void run(uint64_t seed)
         fake_at(fake.now_us + (int64_t)dice((uint64_t)span_us), faults[dice(3)], NULL,
                 dice(WORKERS));
     }
+    for (uint64_t i = 0, count = dice(2) * dice(4); i < count; i++) {
+        fake_at(fake.now_us + (int64_t)dice((uint64_t)span_us), on_forget, NULL, dice(PERSONS));
+    }
     run_until(fake.now_us + span_us);
     check_quiet();
     check_nothing_forgotten();
@@ -548,11 +605,11 @@ int main(int argc, char **argv)
         failed += sim.problems != before;
     }
     printf("seeds %lld to %lld: %llu reserved, %llu races lost, %llu late, %llu failed, "
-           "%llu exposures, %llu workers killed\n",
+           "%llu exposures, %llu workers killed, %llu times forgotten\n",
            (long long)seed, (long long)(seed + runs - 1), (unsigned long long)sim.reserved,
            (unsigned long long)sim.lost, (unsigned long long)sim.late,
            (unsigned long long)sim.failed, (unsigned long long)sim.exposures,
-           (unsigned long long)sim.kills);
+           (unsigned long long)sim.kills, (unsigned long long)sim.forgotten);
     fake_free();
     arena_deinit(&arena);
     printf("%llu passed, %llu failed\n", (unsigned long long)((uint64_t)runs - failed),
