@@ -5,6 +5,8 @@
   bench.py --quick                  the same in a minute; the figures are rougher
   bench.py --only floor,ladder      some of: floor ladder overload lines persons
   bench.py --out FOLDER             instead of bench/results/<date>-<commit>/
+  bench.py --policy other           ordinary priorities, where deploy/ recommends real-time ones
+  bench.py --keep-awake             no core halts during the ladder's fixed rates (idle=poll)
 
 Servers run on core 0; the load generator and Redis share core 1. Candidates take turns, round by
 round, so that a change of the machine's speed meets all of them; medians are given.
@@ -30,7 +32,7 @@ import metrics
 import overload
 import plots
 import servers
-from servers import LOAD_CORE, RELEASE, ROOT
+from servers import LOAD_CORE, RELEASE, ROOT, SERVER_CORE
 
 # The exposures of a person: 16 bytes of key in braces, as frequency/freq_codec.h says.
 PERSON_RECORDS = b"{" + b"?" * 16 + b"}c"
@@ -41,8 +43,9 @@ SECTIONS = ["floor", "ladder", "overload", "lines", "persons"]
 class Plan:
     """How long and how often."""
 
-    def __init__(self, quick):
+    def __init__(self, quick, keep_awake=False):
         self.quick = quick
+        self.keep_awake = keep_awake
         self.rounds = 2 if quick else 5
         self.floor_s = 1.5 if quick else 4
         self.step_s = 3 if quick else 15
@@ -65,6 +68,7 @@ class Bench:
         catalog_gen.write_requests(self.protobuf_requests, 64, seed=1, as_protobuf=True)
         self.results = {"machine": machine(), "commit": commit(), "quick": plan.quick,
                         "command": "python3 " + shlex.join(sys.argv),
+                        "real_time": servers.real_time, "keep_awake": plan.keep_awake,
                         "date": datetime.datetime.now().astimezone().isoformat("T", "seconds")}
 
     def new_folder(self, name):
@@ -89,7 +93,8 @@ class Bench:
         if svg:
             command += ["--svg", self.out / svg]
         done = subprocess.run([str(part) for part in [*command, url]], capture_output=True,
-                              text=True)
+                              text=True,
+                              preexec_fn=lambda: servers.settle(LOAD_CORE, servers.LOAD_PRIORITY))
         if done.returncode not in (0, 3):
             raise RuntimeError(f"jointcap-load: {done.stdout}{done.stderr}")
         return {**json.loads(path.read_text()), "exit_code": done.returncode}
@@ -191,8 +196,8 @@ def ladder_step(bench, started, options, name, requests=None):
     wall_s = seconds + bench.plan.warmup_s
     row = {"name": name, "target": result["target_rate"], "delivered": result["delivered_rate"],
            "is_delivered": result["delivered"], "latency_us": result["latency_us"],
-           "service_us": result["service_us"], "outcomes": result["outcomes"],
-           "notices": result["notices"], "generator_cpu": result["generator_cpu"],
+           "service_us": result["service_us"], "late_us": result["late_us"],
+           "outcomes": result["outcomes"], "notices": result["notices"], "generator_cpu": result["generator_cpu"],
            "bidder_cpu": (started.process.cpu_s() - cpu[0]) / wall_s,
            "redis_cpu": (started.redis.cpu_s() - cpu[1]) / wall_s,
            "wall_s": wall_s, "requests": change.get(("jointcap_bid_requests_total",), 0),
@@ -202,7 +207,8 @@ def ladder_step(bench, started, options, name, requests=None):
                      for name, (calls, us) in started.redis.commands().items()}}
     latency = row["latency_us"]
     bench.say(f"  {name:>8}: delivered {row['delivered']:,.0f}/s, p50 {latency['p50']:.0f} us, "
-              f"p99 {latency['p99']:.0f} us, p99.9 {latency['p99.9']:.0f} us")
+              f"p99 {latency['p99']:.0f} us, p99.9 {latency['p99.9']:.0f} us (generator late by "
+              f"{row['late_us']['p99']:.0f} and {row['late_us']['p99.9']:.0f})")
     return row
 
 
@@ -211,8 +217,9 @@ def run_ladder(bench):
         started = bidder_module.start(bench, stack, lines=1000)
         if not started:
             return
-        rows = [ladder_step(bench, started, ["--rate", rate, "--poisson"], f"{rate}")
-                for rate in bench.plan.rates]
+        with servers.awake((SERVER_CORE, LOAD_CORE), bench.plan.keep_awake):
+            rows = [ladder_step(bench, started, ["--rate", rate, "--poisson"], f"{rate}")
+                    for rate in bench.plan.rates]
         rows.append(ladder_step(bench, started, ["--saturate"], "saturate"))
         rows.append(ladder_step(bench, started, ["--saturate"], "protobuf",
                                 requests=bench.protobuf_requests))
@@ -333,6 +340,7 @@ def report_ladder(results):
         rows.append([row["name"], f"{row['target']:,.0f}",
                      f"{row['delivered']:,.0f}" + ("" if row["is_delivered"] else " (!)"),
                      *(f"{latency[q]:,.0f}" for q in ("p50", "p99", "p99.9", "p99.99", "max")),
+                     f"{row['late_us']['p99.9']:,.0f}",
                      f"{100 * row['outcomes']['bid'] / total:.0f}%",
                      *(f"{100 * row[key]:.0f}%"
                        for key in ("bidder_cpu", "redis_cpu", "generator_cpu")),
@@ -348,10 +356,11 @@ def report_ladder(results):
                                *(f"{values[q]:,.1f}" for q in ("p50", "p99", "p99.9"))])
     return ["## Latency ladder", "",
             "From the planned send time, us; Poisson arrivals, 30% of the bids win and are notified. The "
-            "last two are closed loops, with JSON and with the same requests in protobuf.",
+            "last two are closed loops, with JSON and with the same requests in protobuf. Sent late: how "
+            "far behind its own plan the generator was, which is part of the latencies.",
             "", "![ladder](ladder.svg)", "",
             *table(["step", "target/s", "delivered/s", "p50", "p99", "p99.9", "p99.99", "max",
-                    "bids", "bidder core", "Redis core", "generator core", "bidder us/request",
+                    "sent late p99.9", "bids", "bidder core", "Redis core", "generator core", "bidder us/request",
                     "Redis us/request"], rows),
             "Cap checks skipped (bids on capped lines without counts), requests whose counts did not "
             "come in time, system calls and waits per request, most frequent reasons not to bid:", "",
@@ -387,6 +396,16 @@ def report_persons(results):
                     "bytes each", "bytes of Redis per record", "bids"], rows)]
 
 
+def priorities(results):
+    text = ("Bidder, Redis and all servers compared ran with real-time priority (SCHED_RR), the generator "
+            "with a lower one, as deploy/ recommends for cores of their own."
+            if results["real_time"] else "Ordinary priorities (SCHED_OTHER).")
+    if results["keep_awake"]:
+        text += (" At fixed rates loops of the lowest priority kept the cores from halting, as idle=poll "
+                 "does on a machine of its own.")
+    return text
+
+
 def report(results):
     machine_row = results["machine"]
     lines = [f"# {results['date'][:10]}, commit {results['commit']}"
@@ -398,7 +417,7 @@ def report(results):
              f"{machine_row['load_before']:.2f}."
              + (" **The machine was busy: these figures say little.**"
                 if machine_row["load_before"] > BUSY else ""),
-             "", f"    {results['command']}", ""]
+             "", priorities(results), "", f"    {results['command']}", ""]
     for name, part in (("floor", report_floor), ("ladder", report_ladder),
                        ("overload", lambda found: overload.report(found, table)),
                        ("lines", report_lines), ("persons", report_persons)):
@@ -414,18 +433,24 @@ def main():
                         default=os.environ.get("BENCH_QUICK") == "1")
     parser.add_argument("--only", default=",".join(SECTIONS))
     parser.add_argument("--out", type=pathlib.Path)
+    parser.add_argument("--policy", choices=["rr", "other"])
+    parser.add_argument("--keep-awake", action="store_true")
     args = parser.parse_args()
     wanted = args.only.split(",")
     if set(wanted) - set(SECTIONS):
         parser.error(f"--only takes {', '.join(SECTIONS)}")
     if os.cpu_count() < 2:
         sys.exit("bench.py needs two cores: one for the server, one for the load")
+    servers.real_time = servers.may_be_real_time() and args.policy != "other"
+    if args.policy == "rr" and not servers.real_time:
+        sys.exit("bench.py: real-time priorities are not permitted here")
     out = args.out or ROOT / "bench/results" / f"{datetime.date.today()}-{commit()}"
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="jointcap-bench-") as folder:
-        bench = Bench(Plan(args.quick), pathlib.Path(folder), out)
+        bench = Bench(Plan(args.quick, args.keep_awake), pathlib.Path(folder), out)
         if bench.results["machine"]["load_before"] > BUSY:
             bench.say("the machine is busy: these figures will say little")
+        bench.say(priorities(bench.results))
         for section in wanted:
             bench.say(f"{section}:")
             globals()[f"run_{section}"](bench)

@@ -1,4 +1,5 @@
 """Processes of a measurement: started on a given core, waited for, stopped by their own id."""
+import contextlib
 import os
 import pathlib
 import re
@@ -6,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 
@@ -13,6 +15,44 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 RELEASE = ROOT / "build/release"
 SERVER_CORE = 0
 LOAD_CORE = 1
+# Real-time priorities, when used: the generator stands for machines elsewhere, so it gives way.
+SERVER_PRIORITY = 2
+LOAD_PRIORITY = 1
+real_time = False  # whether what is started gets one, as deploy/ recommends; bench.py decides
+
+
+def may_be_real_time():
+    try:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+        return True
+    except OSError:
+        return False
+
+
+def settle(core, priority, reset_on_fork=False):
+    """In a child before it runs its program: its core, and its priority when they are used."""
+    os.sched_setaffinity(0, {core})
+    if real_time:
+        policy = os.SCHED_RR | (os.SCHED_RESET_ON_FORK if reset_on_fork else 0)
+        os.sched_setscheduler(0, policy, os.sched_param(priority))
+
+
+@contextlib.contextmanager
+def awake(cores, wanted=True):
+    """Keeps cores from halting by loops of the lowest priority, as idle=poll does on real machines:
+    a virtual core that halts must be woken by the host, which takes its time."""
+    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"],
+                              preexec_fn=lambda core=core: (
+                                  os.sched_setaffinity(0, {core}),
+                                  os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))))
+             for core in (cores if wanted else ())]
+    try:
+        yield
+    finally:
+        for loop in loops:
+            loop.kill()
+            loop.wait()
 
 
 def free_port():
@@ -42,13 +82,13 @@ def accepts(port):
 class Process:
     """A child on one core; `with` stops it."""
 
-    def __init__(self, name, command, core, log, env=None):
+    def __init__(self, name, command, core, log, env=None, reset_on_fork=False):
         self.name = name
         self.log = open(log, "ab")
         self.popen = subprocess.Popen(
             [str(part) for part in command], stdout=self.log, stderr=self.log,
             stdin=subprocess.DEVNULL, env=env,
-            preexec_fn=lambda: os.sched_setaffinity(0, {core}))
+            preexec_fn=lambda: settle(core, SERVER_PRIORITY, reset_on_fork))
 
     @property
     def pid(self):
@@ -117,7 +157,8 @@ class Redis(Process):
         self.socket = folder / "redis.sock"
         super().__init__("redis", ["redis-server", ROOT / "deploy/redis.conf", "--dir", folder,
                                    "--unixsocket", self.socket, "--maxmemory", "0",
-                                   "--loglevel", "warning"], core, folder / "log")
+                                   "--loglevel", "warning"], core, folder / "log",
+                         reset_on_fork=True)  # a rewrite of its file must not compete
         wait_for(self.answers, self.popen, "redis-server")
 
     def answers(self):
