@@ -432,7 +432,7 @@ static bool fill_slots(struct field_table *table)
 {
     memset(table->slots, FIELD_NONE, sizeof(table->slots));
     for (uint32_t i = 0; i < table->count; i++) {
-        uint32_t slot = field_slot(table->fields[i].word, table->fields[i].name.len, table->seed);
+        uint32_t slot = field_slot(table->fields[i].words, table->seed);
         if (table->slots[slot] != FIELD_NONE) {
             return false;
         }
@@ -446,7 +446,11 @@ static void find_seed(struct field_table *table)
 {
     BUG_ON(table->count > 64);
     for (uint32_t i = 0; i < table->count; i++) {
-        table->fields[i].word = field_word(table->fields[i].name);
+        struct str name = table->fields[i].name;
+        char bytes[FIELD_NAME_MAX + 1] = {0};
+        BUG_ON(name.len > FIELD_NAME_MAX);
+        memcpy(bytes, name.ptr, name.len);
+        table->fields[i].words = field_words(bytes, name.len);
     }
     table->seed = 0x9e3779b97f4a7c15u; /* any odd number to start from */
     for (int tries = 0; !fill_slots(table); tries++) {

@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-#include "bidder/base/str.h"
+#include "bidder/base/json_text.h"
 
 enum field_kind {
     FIELD_TEXT,     /* struct str; numbers as written; "" is absent */
@@ -27,13 +27,24 @@ enum field_kind {
     FIELD_ASSET,    /* title, img, video or data of a native asset; arg says which */
 };
 
+/* A name of up to 15 bytes, padded with zeros, and its length: equal words are equal names. */
+#define FIELD_NAME_MAX 15
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define FIELD_LAST_BYTE 56 /* how far up in the tail the last byte in memory is */
+#else
+#define FIELD_LAST_BYTE 0
+#endif
+struct field_words {
+    uint64_t head, tail;
+};
+
 struct field {
+    struct field_words words; /* computed: see openrtb_fields.c */
     struct str name;
+    struct field_table *table; /* of the objects inside */
     enum field_kind kind;
     uint32_t offset;
-    struct field_table *table; /* of the objects inside */
-    uint32_t arg;              /* FIELD_OBJECTS: the limit; FIELD_ASSET: the kind */
-    uint64_t word;             /* computed: see openrtb_fields.c */
+    uint32_t arg; /* FIELD_OBJECTS: the limit; FIELD_ASSET: the kind */
 };
 
 #define FIELD_SLOTS 128
@@ -54,42 +65,47 @@ struct field_table {
 extern struct field_table openrtb_root_table;
 extern struct field_table openrtb_markup_table;
 
-/* Up to the first eight bytes of a key; with its length it tells keys up to eight bytes apart. */
-static inline uint64_t field_word(struct str key)
+/* Of the name of len bytes at the start of `bytes`, of which all must be readable. No branch: lengths
+ * are as good as random to the branch predictor. */
+static inline struct field_words field_words(const char bytes[FIELD_NAME_MAX + 1], size_t len)
 {
-    uint64_t word = 0;
-    if (key.len >= 8) {
-        memcpy(&word, key.ptr, 8);
-    } else if (key.len >= 4) {
-        uint32_t head, tail;
-        memcpy(&head, key.ptr, 4);
-        memcpy(&tail, key.ptr + key.len - 4, 4);
-        word = head | (uint64_t)tail << 32;
-    } else if (key.len) {
-        word = (uint64_t)(unsigned char)key.ptr[0] |
-               (uint64_t)(unsigned char)key.ptr[key.len / 2] << 8 |
-               (uint64_t)(unsigned char)key.ptr[key.len - 1] << 16;
+    static const unsigned char masks[2 * FIELD_NAME_MAX + 1] = {
+        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+    struct field_words words, mask;
+    memcpy(&words, bytes, sizeof(words));
+    memcpy(&mask, masks + FIELD_NAME_MAX - len, sizeof(mask));
+    words.head &= mask.head;
+    words.tail &= mask.tail;
+    words.tail |= (uint64_t)len << FIELD_LAST_BYTE; /* in the place of the 16th byte */
+    return words;
+}
+
+static inline uint32_t field_slot(struct field_words words, uint64_t seed)
+{
+    return (uint32_t)(((words.head ^ (words.tail << 1 | words.tail >> 63)) * seed) >> 57);
+}
+
+/* Index of the field of that name, or FIELD_NONE. text: what the key is a view into, unless it was
+ * escaped. */
+static inline unsigned field_find(const struct field_table *table, struct str key,
+                                  const struct json_text *text)
+{
+    struct field_words words;
+    if (UNLIKELY(key.len > FIELD_NAME_MAX)) {
+        return FIELD_NONE;
     }
-    return word;
-}
-
-static inline uint32_t field_slot(uint64_t word, size_t len, uint64_t seed)
-{
-    return (uint32_t)(((word ^ (uint64_t)len << 56) * seed) >> 57);
-}
-
-/* The field of that name, or NULL. */
-static inline const struct field *field_find(const struct field_table *table, struct str key)
-{
-    uint64_t word = field_word(key);
-    uint8_t index = table->slots[field_slot(word, key.len, table->seed)];
+    if (LIKELY(json_text_holds(text, key.ptr, FIELD_NAME_MAX + 1))) {
+        words = field_words(key.ptr, key.len);
+    } else {
+        char bytes[FIELD_NAME_MAX + 1] = {0};
+        memcpy(bytes, key.ptr, key.len);
+        words = field_words(bytes, key.len);
+    }
+    unsigned index = table->slots[field_slot(words, table->seed)];
     if (index == FIELD_NONE) {
-        return NULL;
+        return FIELD_NONE;
     }
     const struct field *field = &table->fields[index];
-    if (field->word != word || field->name.len != key.len) {
-        return NULL;
-    }
-    return key.len <= 8 || memcmp(field->name.ptr + 8, key.ptr + 8, key.len - 8) == 0 ? field
-                                                                                      : NULL;
+    bool same = field->words.head == words.head && field->words.tail == words.tail;
+    return same ? index : FIELD_NONE;
 }

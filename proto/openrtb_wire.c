@@ -5,39 +5,18 @@
 
 #define DEGREES_ABSENT INT64_MIN
 
-/* Every {items, count} list has this layout. Copied in and out rather than cast: the lists are of
- * different types. */
-struct list {
-    void *items;
-    uint32_t count;
-};
-_Static_assert(sizeof(struct list) == sizeof(struct str_list), "lists share one layout");
-_Static_assert(offsetof(struct list, count) == offsetof(struct int_list, count), "see above");
-
-enum openrtb_push openrtb_push(struct arena *arena, void *list, size_t size, uint32_t max,
-                               void **item)
+bool openrtb_list_grow(struct arena *arena, struct openrtb_list *list, size_t size)
 {
-    struct list l;
-    memcpy(&l, list, sizeof(l));
-    if (l.count >= max) {
-        return OPENRTB_FULL;
+    size_t capacity = list->count ? (size_t)list->count * 2 : OPENRTB_FIRST_ITEMS;
+    void *items = arena_alloc(arena, capacity * size);
+    if (!items) {
+        return false;
     }
-    /* The capacity follows from the count: 4, 8, 16, ... */
-    if (l.count == 0 || (l.count >= OPENRTB_FIRST_ITEMS && (l.count & (l.count - 1)) == 0)) {
-        size_t capacity = l.count ? (size_t)l.count * 2 : OPENRTB_FIRST_ITEMS;
-        void *items = arena_alloc(arena, capacity * size);
-        if (!items) {
-            return OPENRTB_NO_MEMORY;
-        }
-        if (l.count) {
-            memcpy(items, l.items, l.count * size);
-        }
-        l.items = items;
+    if (list->count) {
+        memcpy(items, list->items, list->count * size);
     }
-    *item = memset((char *)l.items + l.count * size, 0, size);
-    l.count++;
-    memcpy(list, &l, sizeof(l));
-    return OPENRTB_PUSHED;
+    list->items = items;
+    return true;
 }
 
 /* --- defaults ------------------------------------------------------------------------------ */

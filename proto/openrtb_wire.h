@@ -3,6 +3,8 @@
  * Internal to proto/. */
 #pragma once
 
+#include <stddef.h>
+
 #include "proto/bidreq.h"
 
 /* site, app or dooh; media.kind is BIDREQ_MEDIUM_NONE when it was not sent. */
@@ -80,9 +82,39 @@ bool openrtb_markup_decode(struct str text, struct arena *arena, struct openrtb_
 
 enum openrtb_push { OPENRTB_PUSHED, OPENRTB_FULL, OPENRTB_NO_MEMORY };
 
+/* Every {items, count} list has this layout. Copied in and out rather than cast: the lists are of
+ * different types. */
+struct openrtb_list {
+    void *items;
+    uint32_t count;
+};
+_Static_assert(sizeof(struct openrtb_list) == sizeof(struct str_list), "lists share one layout");
+_Static_assert(offsetof(struct openrtb_list, count) == offsetof(struct int_list, count),
+               "as above");
+
+#define OPENRTB_FIRST_ITEMS 4 /* then 8, 16, ...: a list's capacity follows from its count */
+
+/* Twice the room, or the first. False when the arena is full. */
+bool openrtb_list_grow(struct arena *arena, struct openrtb_list *list, size_t size)
+    __attribute__((warn_unused_result));
+
 /* One more zeroed item of size bytes on a {items, count} list, at *item. FULL at max items. The
  * list grows by doubling in the arena, so pointers into it die with the next push. */
-enum openrtb_push openrtb_push(struct arena *arena, void *list, size_t size, uint32_t max,
-                               void **item) __attribute__((warn_unused_result));
-
-#define OPENRTB_FIRST_ITEMS 4
+static inline enum openrtb_push openrtb_push(struct arena *arena, void *list, size_t size,
+                                             uint32_t max, void **item)
+{
+    struct openrtb_list l;
+    memcpy(&l, list, sizeof(l));
+    if (l.count >= max) {
+        return OPENRTB_FULL;
+    }
+    bool power_of_two = (l.count & (l.count - 1)) == 0; /* or 0 */
+    if (power_of_two && (l.count == 0 || l.count >= OPENRTB_FIRST_ITEMS) &&
+        !openrtb_list_grow(arena, &l, size)) {
+        return OPENRTB_NO_MEMORY;
+    }
+    *item = memset((char *)l.items + l.count * size, 0, size);
+    l.count++;
+    memcpy(list, &l, sizeof(l));
+    return OPENRTB_PUSHED;
+}

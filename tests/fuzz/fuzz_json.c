@@ -6,6 +6,7 @@
 
 #include "bidder/base/bug.h"
 #include "bidder/base/json_dom.h"
+#include "bidder/base/json_text.h"
 #include "proto/bidreq_dump.h"
 #include "proto/openrtb.h"
 
@@ -64,5 +65,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     json_skip(&r);
     bool valid = json_finish(&r);
     BUG_ON(valid != (json_dom_parse(body, &arena, 64, NULL) != NULL));
+    /* So does the request path's walk. */
+    struct json_text text;
+    const char *at = json_text_begin(&text, body, &arena, 64);
+    at = *at == '{' ? json_text_skip(&text, at) : at;
+    BUG_ON(json_text_finish(&text, at) != valid || text.error != r.error);
     return 0;
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "bidder/base/bug.h"
+#include "bidder/base/json_text.h"
 #include "tests/test.h"
 
 #define T(text)                                                                                    \
@@ -127,6 +128,42 @@ static const struct str refused[] = {
 };
 /* clang-format on */
 
+/* The request path's walk says the same of an object. */
+static void check_fast_walk(struct str text, struct arena *arena)
+{
+    struct json_text t;
+    struct json_reader r;
+    json_reader_init(&r, text, NULL, 64);
+    bool object = json_peek(&r) == JSON_OBJECT;
+    json_skip(&r);
+    bool valid = json_finish(&r);
+    const char *at = json_text_begin(&t, text, arena, 64);
+    if (*at == '{') {
+        at = json_text_skip(&t, at);
+    }
+    if (json_text_finish(&t, at) != valid || (object && t.error != r.error)) {
+        TEST_FAIL("\"%.*s\": json_text says %s, the reader %s", STR_ARG(text),
+                  json_error_name(t.error), json_error_name(r.error));
+    }
+}
+
+/* The same inside an object: as a value, and in the middle of others. */
+static void check_fast_inside(struct str text, struct arena *arena)
+{
+    struct buf object;
+    static const char *const around[][2] = {
+        {"{\"a\":", "}"}, {"{\"a\":[1,", ",2]}"}, {"{\"a\" : ", ",\n \"b\":\"\"} "}};
+    buf_init(&object, 1 << 20);
+    for (size_t i = 0; i < COUNT_OF(around); i++) {
+        buf_reset(&object);
+        buf_put_str(&object, str_from(around[i][0]));
+        buf_put_str(&object, text);
+        buf_put_str(&object, str_from(around[i][1]));
+        check_fast_walk(buf_str(&object), arena);
+    }
+    buf_deinit(&object);
+}
+
 static enum json_error check_text(struct str text)
 {
     struct arena arena;
@@ -148,6 +185,8 @@ static enum json_error check_text(struct str text)
                   json_error_name(r.error), r.error_offset, json_error_name(error.error),
                   error.offset);
     }
+    check_fast_walk(exact, &arena);
+    check_fast_inside(exact, &arena);
     free(copy);
     arena_deinit(&arena);
     return r.error;
