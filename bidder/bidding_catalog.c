@@ -60,6 +60,7 @@ static bool configure_pacer(struct bidding *bidding, const struct catalog *catal
                                        .budget = {.mode = (enum plan_mode)budget->pacing,
                                                   .total = budget->total,
                                                   .daily = budget->daily,
+                                                  .impressions = budget->impressions,
                                                   .start_s = budget->start_s,
                                                   .end_s = budget->end_s}};
         memcpy(plans[i].budget.hourly_share, budget->hourly_share,

@@ -174,6 +174,7 @@ enum status pacer_configure(struct pacer *pacer, const struct pacer_plan *plans,
                sizeof(paced->budget.hourly_share));
         paced->budget.total = plans[i].budget.total;
         paced->budget.daily = plans[i].budget.daily;
+        paced->budget.impressions = plans[i].budget.impressions;
         paced->budget.start_s = plans[i].budget.start_s;
         paced->budget.end_s = plans[i].budget.end_s;
     }

@@ -9,6 +9,8 @@
 #define SLOT_S        900
 #define FRESH_S       30 /* older counts say nothing about what is in flight now */
 #define MAX_OWNERS    4096
+#define MAX_FLOW      (1ll << 50) /* amounts of one tick, as the throttle may be told */
+#define MAX_REMAINING (1ll << 53)
 #define LEARN_AFTER_S 3300 /* an hour seen for less teaches nothing */
 
 struct heard {
@@ -24,7 +26,7 @@ struct pacer_lead {
     struct pacer_budget planned; /* what day and target were made from */
     struct heard *heard;         /* owned */
     uint32_t heard_count, heard_room;
-    struct throttle_input since; /* sums since the last tick */
+    struct throttle_input since; /* sums since the last tick, in the budget's unit */
     int64_t spent, spent_total, in_flight;
     int64_t ticked_s;
     int hour; /* of the week, being learned; -1 = none */
@@ -380,6 +382,28 @@ static enum pacer_reason reason_of(const struct pacer_lead *lead, int64_t now_s,
     return state->p >= THROTTLE_ONE - THROTTLE_ONE / 100 ? PACER_WIDE_OPEN : PACER_STARTING;
 }
 
+/* The throttle reckons an impression as a million, or a tenth of one that is due would be none. */
+static int64_t scale_of(const struct pacer_budget *budget)
+{
+    return budget->impressions ? 1000000 : 1;
+}
+
+static void scale(int64_t *amount, int64_t by, int64_t most)
+{
+    most /= by;
+    *amount = (*amount > most ? most : *amount < -most ? -most : *amount) * by;
+}
+
+static void scale_input(struct throttle_input *in, const struct pacer_budget *budget)
+{
+    int64_t by = scale_of(budget);
+    scale(&in->committed, by, MAX_FLOW);
+    scale(&in->closed, by, MAX_FLOW);
+    scale(&in->settled, by, MAX_FLOW);
+    scale(&in->remaining, by, MAX_REMAINING);
+    scale(&in->in_flight, by, MAX_FLOW);
+}
+
 /* Spent at the day's end: the target, unless even taking part in everything falls short of it. */
 static int64_t forecast(const struct pacer_lead *lead, int64_t now_s)
 {
@@ -387,6 +411,7 @@ static int64_t forecast(const struct pacer_lead *lead, int64_t now_s)
     int64_t traffic =
         plan_day_traffic(&lead->day, lead->day.end_s) - plan_day_traffic(&lead->day, now_s);
     int64_t most = throttle_expect_spend(&state->throttle, traffic);
+    most /= most > 0 ? scale_of(&lead->planned) : 1;
     if (most < 0 || state->spent >= state->target || most >= state->target - state->spent) {
         return state->spent > state->target ? state->spent : state->target;
     }
@@ -418,6 +443,7 @@ bool pacer_lead_tick(struct pacer_lead *lead, const struct pacer_budget *budget,
         plan_day_traffic(&lead->day, now_s + TICK_S) - plan_day_traffic(&lead->day, now_s);
     in->slot_s = now_s - now_s % SLOT_S; /* every timezone is off by whole quarters */
     in->slot_share_end = plan_day_spend(&lead->day, in->slot_s + SLOT_S);
+    scale_input(in, budget);
     if (lead->day.count && now_s >= lead->day.start_s && now_s < lead->day.end_s) {
         throttle_tick(&state->throttle, in);
     } else {

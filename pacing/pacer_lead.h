@@ -59,6 +59,7 @@ bool pacer_curve_parse(struct str text, struct plan_curve *curve);
 struct pacer_budget {
     enum plan_mode mode;
     uint16_t hourly_share[24];
+    bool impressions;     /* unit of both: */
     int64_t total, daily; /* 0 = none */
     int64_t start_s, end_s;
 };

@@ -132,7 +132,10 @@ class Accounts:
                     self.cap[account] = (budget[kind] if self.unit[account]
                                          else round(budget[kind] * MICRO))
                     self.told[account] = self.untold[account] = 0
-        self.by_ref = {f"b:{{{ref_of(name):08x}}}": name for name in budgets}
+        self.by_ref = {}
+        for name, budget in budgets.items():
+            unit = "impressions:" if budget.get("unit") == "impressions" else ""
+            self.by_ref[f"b:{{{ref_of(unit + name):08x}}}"] = name
 
     def book(self, names, cost, told):
         for account in self.cap:

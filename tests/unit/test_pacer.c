@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "bidder/base/prng.h"
 #include "tests/test.h"
 
 #define DAY_S   86400
@@ -32,7 +33,8 @@ struct world {
     int64_t spent, total;
 };
 
-static void step(struct world *world, int64_t now_s, int64_t requests)
+/* prng: requests are drawn; NULL: exactly the share takes part. */
+static void step_by(struct world *world, int64_t now_s, int64_t requests, struct prng *prng)
 {
     int64_t date = 20241004 + (now_s - START_S) / DAY_S;
     for (int i = 0; i < WORKERS; i++) {
@@ -42,7 +44,10 @@ static void step(struct world *world, int64_t now_s, int64_t requests)
             counts->date = date;
             world->spent = i ? world->spent : 0;
         }
-        int64_t in = requests * world->state.p / THROTTLE_ONE;
+        int64_t in = prng ? 0 : requests * world->state.p / THROTTLE_ONE;
+        for (int64_t k = 0; prng && k < requests; k++) {
+            in += throttle_participates((uint32_t)world->state.p, prng_next(prng));
+        }
         int64_t left = world->budget.daily ? world->budget.daily - world->spent
                                            : world->budget.total - world->total;
         in = in < left ? in : left;
@@ -61,6 +66,11 @@ static void step(struct world *world, int64_t now_s, int64_t requests)
         pacer_lead_hear(world->lead, (uint32_t)i + 1, &world->counts[i], now_s);
     }
     (void)pacer_lead_tick(world->lead, &world->budget, &utc, now_s, &world->state);
+}
+
+static void step(struct world *world, int64_t now_s, int64_t requests)
+{
+    step_by(world, now_s, requests, NULL);
 }
 
 static void begin(struct world *world, struct pacer_budget budget)
@@ -231,6 +241,27 @@ TEST(a_budget_raised_or_lowered_is_planned_anew)
     }
     CHECK(world.spent > 11900000 && world.spent <= 12000000);
     pacer_lead_destroy(&world.lead);
+}
+
+/* 2000 impressions over a day: one every 42 s. What takes part wins. */
+TEST(a_few_impressions_are_spread_over_the_day)
+{
+    for (int64_t requests = 3; requests <= 300; requests *= 10) { /* a worker's, per 10 s */
+        struct world world;
+        begin(&world, (struct pacer_budget){.mode = PLAN_EVEN, .daily = 2000, .impressions = true});
+        struct prng prng = {.state = 17};
+        for (int64_t at = 0; at < DAY_S; at += 10) {
+            int64_t before = world.spent;
+            step_by(&world, START_S + at, requests, &prng);
+            CHECK(world.spent - before <= 40);
+            if (at % 3600 == 0 && at > 7200) {
+                int64_t off = world.spent - world.state.planned;
+                CHECK(off < 60 && off > -60);
+            }
+        }
+        CHECK(world.spent > 1980 && world.spent <= 2000);
+        pacer_lead_destroy(&world.lead);
+    }
 }
 
 TEST(the_curve_is_learned_and_published)
