@@ -135,14 +135,17 @@ static bool make_texts(struct auction *auction, const struct decision *decision,
         .arena = &auction->arena,
         .scratch = &desk->scratch,
     };
-    bid->adm = markup_make(&input);
-    bid->nurl = markup_notice_url(&input, MARKUP_WIN);
-    bid->lurl = markup_notice_url(&input, MARKUP_LOSS);
-    bool vast_bills = creative->type == CREATIVE_VIDEO;
-    if (!vast_bills) {
-        bid->burl = markup_notice_url(&input, MARKUP_BILL);
+    struct markup_texts texts;
+    if (!markup_make(&input, &texts)) {
+        return false;
     }
-    return bid->adm.count && bid->nurl.count && bid->lurl.count && (vast_bills || bid->burl.count);
+    bid->adm = texts.adm;
+    bid->nurl = texts.nurl;
+    bid->lurl = texts.lurl;
+    if (creative->type != CREATIVE_VIDEO) { /* for video the VAST impression bills */
+        bid->burl = texts.burl;
+    }
+    return true;
 }
 
 /* How long the exchange may wait before it shows: the impression's notice takes its way too, and
@@ -155,8 +158,8 @@ static int32_t show_within_s(int64_t reserve_s)
 }
 
 /* All but the texts. */
-static struct bid make_bid(const struct auction *auction, const struct decision *decision,
-                           struct str bid_id)
+static void make_bid(const struct auction *auction, const struct decision *decision,
+                     struct str bid_id, struct bid *bid)
 {
     const struct catalog *catalog = auction->catalog;
     const struct catalog_exchange *exchange = &catalog->exchanges[auction->exchange];
@@ -164,7 +167,7 @@ static struct bid make_bid(const struct auction *auction, const struct decision 
     const struct catalog_creative *creative = &catalog->creatives[decision->creative];
     struct catalog_advertiser *advertiser = &catalog->advertisers[line->advertiser];
     bool own_categories = creative->categories.count > 0;
-    return (struct bid){
+    *bid = (struct bid){
         .id = bid_id,
         .impid = decision->imp->id,
         .price_micros = select_wire_price(exchange, decision->offer->price_micros),
@@ -231,7 +234,7 @@ uint32_t auction_encode_bids(struct auction *auction)
             continue;
         }
         struct str id = write_id(auction->id, i, ids + (size_t)n * BID_ID_BYTES);
-        bids[n] = make_bid(auction, decision, id);
+        make_bid(auction, decision, id, &bids[n]);
         if (!make_texts(auction, decision, &bids[n++])) {
             return 0;
         }

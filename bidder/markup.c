@@ -20,25 +20,6 @@ void markup_put_notice_url(struct str base, const char *event, struct buf *out)
     BUF_PUT_LITERAL(out, "/" MARK_TOKEN);
 }
 
-static void put_exchange_url(struct str base, enum markup_notice notice, struct buf *out)
-{
-    switch (notice) {
-    case MARKUP_WIN:
-    case MARKUP_BILL:
-        markup_put_notice_url(base, notice == MARKUP_WIN ? "win" : "bill", out);
-        BUF_PUT_LITERAL(out, "?price=${AUCTION_PRICE}&cur=${AUCTION_CURRENCY}");
-        return;
-    case MARKUP_LOSS:
-        markup_put_notice_url(base, "loss", out);
-        BUF_PUT_LITERAL(out, "?loss=${AUCTION_LOSS}&price=${AUCTION_PRICE}"
-                             "&min_to_win=${AUCTION_MIN_TO_WIN}");
-        return;
-    case MARKUP_NOTICE_COUNT:
-        break;
-    }
-    BUG_ON(true);
-}
-
 /* Compiles what is in text and empties it. */
 static bool compile(struct markup_templates *templates, struct buf *text,
                     struct markup_template forms[MARKUP_FORM_COUNT])
@@ -65,10 +46,16 @@ static bool compile_all(struct markup_templates *templates, struct str base, str
     ok = ok && compile(templates, text, templates->click);
     markup_put_notice_url(base, "impression", text);
     ok = ok && compile(templates, text, templates->impression);
-    for (unsigned notice = 0; notice < MARKUP_NOTICE_COUNT; notice++) {
-        put_exchange_url(base, (enum markup_notice)notice, text);
-        ok = ok && compile(templates, text, templates->notices[notice]);
-    }
+    markup_put_notice_url(base, "win", text);
+    BUF_PUT_LITERAL(text, "?price=${AUCTION_PRICE}&cur=${AUCTION_CURRENCY}");
+    ok = ok && compile(templates, text, templates->win);
+    markup_put_notice_url(base, "bill", text);
+    BUF_PUT_LITERAL(text, "?price=${AUCTION_PRICE}&cur=${AUCTION_CURRENCY}");
+    ok = ok && compile(templates, text, templates->bill);
+    markup_put_notice_url(base, "loss", text);
+    BUF_PUT_LITERAL(text, "?loss=${AUCTION_LOSS}&price=${AUCTION_PRICE}"
+                          "&min_to_win=${AUCTION_MIN_TO_WIN}");
+    ok = ok && compile(templates, text, templates->loss);
     return ok;
 }
 
@@ -117,25 +104,29 @@ struct bid_text markup_fill(struct markup_work *work, const struct markup_templa
     return (struct bid_text){pieces, count};
 }
 
-struct bid_text markup_notice_url(const struct markup_input *input, enum markup_notice notice)
+static struct bid_text make_markup(struct markup_work *work)
 {
-    struct markup_work work = {.input = input, .form = input->form};
-    work.values[HOLE_TOKEN] = markup_url_value(&work, input->exchange_token);
-    return markup_fill(&work, &input->templates->notices[notice][work.form]);
-}
-
-struct bid_text markup_make(const struct markup_input *input)
-{
-    struct markup_work work = {.input = input, .form = input->form};
-    work.values[HOLE_TOKEN] = markup_url_value(&work, input->client_token);
-    switch (input->creative->type) {
+    switch (work->input->creative->type) {
     case CREATIVE_BANNER:
-        return markup_make_banner(&work);
+        return markup_make_banner(work);
     case CREATIVE_VIDEO:
     case CREATIVE_AUDIO:
-        return markup_make_vast(&work);
+        return markup_make_vast(work);
     case CREATIVE_NATIVE:
-        return markup_make_native(&work);
+        return markup_make_native(work);
     }
     BUG_ON(true);
+}
+
+bool markup_make(const struct markup_input *input, struct markup_texts *texts)
+{
+    const struct markup_templates *templates = input->templates;
+    struct markup_work work = {.input = input, .form = input->form};
+    work.values[HOLE_TOKEN] = input->client_token;
+    texts->adm = make_markup(&work);
+    work.values[HOLE_TOKEN] = input->exchange_token;
+    texts->nurl = markup_fill(&work, &templates->win[work.form]);
+    texts->burl = markup_fill(&work, &templates->bill[work.form]);
+    texts->lurl = markup_fill(&work, &templates->loss[work.form]);
+    return !work.failed;
 }

@@ -28,8 +28,8 @@ void markup_templates_destroy(struct markup_templates **templates);
 /* Cuts a creative's HTML at its {CLICK}s and escapes it, once. False when the arena is full. */
 bool markup_prepare(struct catalog_creative *creative, struct arena *arena);
 
-/* What the chosen creative becomes on this impression. Tokens are url-safe text (base64url):
- * client events come back to <base>/notice/<event>/<client_token>, exchange events to
+/* What the chosen creative becomes on this impression. Tokens are ours, base64url, and go into urls
+ * as they are: client events come back to <base>/notice/<event>/<client_token>, exchange events to
  * <base>/notice/<event>/<exchange_token>?price=${AUCTION_PRICE}... */
 struct markup_input {
     const struct markup_templates *templates;
@@ -44,14 +44,14 @@ struct markup_input {
     struct buf *scratch; /* overwritten */
 };
 
-/* The markup (VAST, HTML or native JSON by creative->type). A native creative needs imp->native.
- * Pieces are views into the arena, the templates, the catalog and the input's texts. No pieces at
- * all when arena or scratch is full. */
-struct bid_text markup_make(const struct markup_input *input);
+struct markup_texts {
+    struct bid_text adm; /* VAST, HTML or native JSON by creative->type */
+    struct bid_text nurl, burl, lurl;
+};
 
-enum markup_notice { MARKUP_WIN, MARKUP_BILL, MARKUP_LOSS, MARKUP_NOTICE_COUNT };
-/* nurl, burl, lurl; as markup_make. */
-struct bid_text markup_notice_url(const struct markup_input *input, enum markup_notice notice);
+/* A native creative needs imp->native. Pieces are views into the arena, the templates, the catalog
+ * and the input's texts. False when arena or scratch is full. */
+bool markup_make(const struct markup_input *input, struct markup_texts *texts);
 
 /* Which VAST to answer, as AdCOM creative subtype (bid.protocol): 13 = 4.2, 11 = 4.1, 7 = 4.0,
  * 3 = 3.0, 2 = 2.0. The newest listed, 3.0 first when the exchange prefers it; nothing listed: 4.2

@@ -12,7 +12,8 @@ struct markup_templates {
     struct markup_template image[MARKUP_FORM_COUNT]; /* banner: image in a link, and the pixel */
     struct markup_template pixel[MARKUP_FORM_COUNT]; /* banner: behind its own HTML */
     struct markup_template click[MARKUP_FORM_COUNT], impression[MARKUP_FORM_COUNT]; /* urls */
-    struct markup_template notices[MARKUP_NOTICE_COUNT][MARKUP_FORM_COUNT];
+    struct markup_template win[MARKUP_FORM_COUNT], bill[MARKUP_FORM_COUNT];
+    struct markup_template loss[MARKUP_FORM_COUNT];
 };
 
 /* Writing one bid's texts. */
@@ -35,8 +36,8 @@ struct markup_media {
 void markup_put_vast_template(struct str base, unsigned version, bool audio, struct buf *out);
 void markup_put_image_template(struct str base, struct buf *out);
 void markup_put_pixel_template(struct str base, struct buf *out);
-/* <base>/notice/<event>/<token>. What comes from base or token cannot end the place it stands in,
- * because everything but url bytes is percent-encoded. */
+/* <base>/notice/<event>/<token>. What comes from the base cannot end the place it stands in, because
+ * everything but url bytes is percent-encoded; a token has no other bytes. */
 void markup_put_notice_url(struct str base, const char *event, struct buf *out);
 
 /* Fills work->values and says which template they are for. */

@@ -147,7 +147,8 @@ struct bid_text markup_make_native(struct markup_work *work)
     size_t size = written->len * (work->form == MARKUP_JSON ? 2 : 1);
     char *bytes = arena_alloc(work->input->arena, size);
     struct str *piece = markup_pieces(work, 1);
-    if (work->failed || !bytes || buf_failed(written)) {
+    work->failed |= !bytes || buf_failed(written);
+    if (work->failed) {
         return (struct bid_text){0};
     }
     struct buf out = {.data = bytes, .cap = size, .limit = size};

@@ -147,23 +147,20 @@ void markup_put_vast_template(struct str base, unsigned index, bool audio, struc
 
 int32_t markup_vast_protocol(const struct int_list *protocols, bool vast_3)
 {
-    static const int32_t newest_first[] = {13, 11, 7, 3, 2};
-    if (protocols->count == 0) {
-        return vast_3 ? 3 : 13;
+    uint32_t listed = 0; /* bit p for each protocol p */
+    for (uint32_t i = 0; i < protocols->count; i++) {
+        int32_t protocol = protocols->items[i];
+        listed |= protocol >= 0 && protocol < 32 ? 1u << protocol : 0;
     }
-    int32_t best = 0;
-    for (size_t i = 0; i < COUNT_OF(newest_first); i++) {
-        for (uint32_t k = 0; k < protocols->count; k++) {
-            if (protocols->items[k] != newest_first[i]) {
-                continue;
-            }
-            if (vast_3 && newest_first[i] == 3) {
-                return 3;
-            }
-            best = best ? best : newest_first[i];
+    if (vast_3 && (protocols->count == 0 || listed & 1u << VAST_3_0)) {
+        return VAST_3_0;
+    }
+    for (size_t i = 0; i < COUNT_OF(versions); i++) { /* the newest first */
+        if (protocols->count == 0 || listed & 1u << versions[i].protocol) {
+            return versions[i].protocol;
         }
     }
-    return best;
+    return 0;
 }
 
 /* Select never offers an impression that lists no version we make; must-fill may, and 3.0 will do.

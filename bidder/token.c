@@ -117,11 +117,15 @@ void token_write(const struct token_keys *keys, const struct notice_token *token
     uint8_t *end = put_rest(rest, token);
     crypto_cipher_ctr(&keys->seal, bytes + 1, rest, (size_t)(end - rest));
     crypto_mac(&keys->mac, bytes, (size_t)(end - bytes), mac);
-    for (int audience = 0; audience < 2; audience++) {
-        memcpy(end, mac + audience * TAG_BYTES, TAG_BYTES);
-        out->len[audience] =
-            crypto_base64_encode(bytes, (size_t)(end - bytes) + TAG_BYTES, out->text[audience]);
-    }
+    /* The texts differ in the tag only: what is before it in whole groups is encoded once. */
+    size_t size = (size_t)(end - bytes) + TAG_BYTES, shared = (size_t)(end - bytes) / 3;
+    memcpy(end, mac, TAG_BYTES);
+    out->len[TOKEN_EXCHANGE] = crypto_base64_encode(bytes, size, out->text[TOKEN_EXCHANGE]);
+    memcpy(end, mac + TAG_BYTES, TAG_BYTES);
+    memcpy(out->text[TOKEN_CLIENT], out->text[TOKEN_EXCHANGE], 4 * shared);
+    out->len[TOKEN_CLIENT] =
+        4 * shared + crypto_base64_encode(bytes + 3 * shared, size - 3 * shared,
+                                          out->text[TOKEN_CLIENT] + 4 * shared);
 }
 
 /* --- reading --------------------------------------------------------------------------------- */

@@ -35,21 +35,32 @@ TEST(str_to_i64_takes_whole_numbers_only)
     CHECK_INT(v, 5);
 }
 
-/* Each byte at each place of a block of sixteen and its rest, against the plain rule. */
+/* Each byte at each place of texts of every length up to 40, against the plain rule. The text ends
+ * where its memory does, so that a sanitizer sees what is read behind it. */
 TEST(scan_finds_the_first_byte_that_matters)
 {
-    char text[40];
-    for (unsigned c = 0; c < 256; c++) {
-        for (size_t place = 0; place < sizeof(text); place++) {
-            memset(text, 'x', sizeof(text));
-            text[place] = (char)c;
-            const char *end = text + sizeof(text), *hit = text + place;
-            bool json = c < 0x20 || c >= 0x80 || c == '"' || c == '\\';
-            CHECK(scan_json(text, end) == (json ? hit : end));
-            CHECK(scan_url(text, end) == (scan_url_forbids((unsigned char)c) ? hit : end));
+    for (size_t len = 1; len <= 40; len++) {
+        char *text = malloc(len);
+        CHECK(text != NULL);
+        for (unsigned c = 0; text && c < 256; c++) {
+            for (size_t place = 0; place < len; place++) {
+                memset(text, 'x', len);
+                text[place] = (char)c;
+                text[len - 1] = place % 3 ? text[len - 1] : '"'; /* a later hit is not the first */
+                const char *end = text + len, *hit = text + place;
+                const char *later = text[len - 1] == '"' ? end - 1 : end;
+                unsigned char at = (unsigned char)*hit;
+                bool json = at < 0x20 || at >= 0x80 || at == '"' || at == '\\';
+                bool markup = json || (at && strchr("&'<>", at));
+                CHECK(scan_json(text, end) == (json ? hit : later));
+                CHECK(scan_markup(text, end) == (markup ? hit : later));
+                CHECK(scan_url(text, end) == (scan_url_forbids(at) ? hit : later));
+            }
         }
+        free(text);
     }
-    CHECK(scan_json(text, text) == text && scan_url(text, text) == text);
+    char none[1];
+    CHECK(scan_json(none, none) == none && scan_url(none, none) == none);
 }
 
 TEST(str_to_micros_is_exact)

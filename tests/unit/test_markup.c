@@ -95,25 +95,32 @@ static void unescape(struct fixture *f)
     buf_deinit(&quoted);
 }
 
-/* The text as it is, which the form for JSON says too. */
-static struct str both_forms(struct fixture *f, struct bid_text (*make)(struct fixture *))
+enum text { ADM, NURL, BURL, LURL };
+
+static void make(struct fixture *f, enum markup_form form, enum text text, struct buf *out)
 {
-    f->input.form = MARKUP_JSON;
-    join(make(f), &f->other);
+    struct markup_texts made;
+    f->input.form = form;
+    CHECK(markup_make(&f->input, &made));
+    join(text == ADM    ? made.adm
+         : text == NURL ? made.nurl
+         : text == BURL ? made.burl
+                        : made.lurl,
+         out);
+}
+
+/* The text as it is, which the form for JSON says too. */
+static struct str both_forms(struct fixture *f, enum text text)
+{
+    make(f, MARKUP_JSON, text, &f->other);
     unescape(f);
-    f->input.form = MARKUP_PLAIN;
-    join(make(f), &f->out);
+    make(f, MARKUP_PLAIN, text, &f->out);
     CHECK(f->out.len > 0);
     CHECK(str_eq(buf_str(&f->other), buf_str(&f->out)));
     return buf_str(&f->out);
 }
 
-static struct bid_text make_markup(struct fixture *f)
-{
-    return markup_make(&f->input);
-}
-
-static struct str made(struct fixture *f)
+static struct str made_text(struct fixture *f, enum text wanted)
 {
     struct buf scratch;
     struct markup_templates *templates = markup_templates_create(f->base);
@@ -123,10 +130,15 @@ static struct str made(struct fixture *f)
     f->input.arena = &f->arena;
     arena_reset(&f->arena);
     CHECK(templates && markup_prepare(&f->creative, &f->arena));
-    struct str text = both_forms(f, make_markup);
+    struct str text = both_forms(f, wanted);
     markup_templates_destroy(&templates);
     buf_deinit(&scratch);
     return text;
+}
+
+static struct str made(struct fixture *f)
+{
+    return made_text(f, ADM);
 }
 
 static bool has(struct str text, const char *part)
@@ -230,9 +242,9 @@ TEST(vast_survives_hostile_text_in_every_field)
 {
     struct fixture *f = setup(CREATIVE_VIDEO);
     struct str evil = {hostile, sizeof(hostile) - 1};
-    struct str *fields[] = {&f->creative.id,  &f->creative.adid,     &f->creative.mime,
-                            &f->creative.url, &f->input.bid_id,      &f->input.advertiser_domain,
-                            &f->base,         &f->input.client_token};
+    struct str *fields[] = {&f->creative.id,  &f->creative.adid, &f->creative.mime,
+                            &f->creative.url, &f->input.bid_id,  &f->input.advertiser_domain,
+                            &f->base};
     static const int32_t protocols[] = {2, 3, 7, 11, 13};
     for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
         struct str kept = *fields[i];
@@ -306,7 +318,7 @@ TEST(image_banner_links_and_counts)
     CHECK(has(html, "src=\"https://ads.example/notice/impression/CLI_-1\""));
     CHECK(has(html, "width=\"640\" height=\"480\""));
     f->creative.image = (struct str){hostile, sizeof(hostile) - 1};
-    f->input.client_token = f->creative.image;
+    f->base = f->creative.image;
     check_html(made(f), "a img /a img ");
     teardown(f);
 }
@@ -491,7 +503,7 @@ TEST(native_survives_hostile_text_in_every_field)
     f->native.assets.count = 5;
     struct str evil = {hostile, sizeof(hostile) - 1};
     f->native.ver = f->creative.id = f->creative.adid = f->input.bid_id = evil;
-    f->base = f->input.client_token = f->input.advertiser_domain = evil;
+    f->base = f->input.advertiser_domain = evil;
     assets[0].text = assets[1].url = assets[2].text = assets[3].url = assets[3].mime = evil;
     struct native_seen seen = parse_native(f);
     CHECK_STR(seen.title, hostile);
@@ -518,37 +530,16 @@ TEST(two_alike_assets_take_different_pictures_while_there_are_any)
 
 /* --- urls and failure ---------------------------------------------------------------------- */
 
-static struct bid_text make_win(struct fixture *f)
-{
-    return markup_notice_url(&f->input, MARKUP_WIN);
-}
-
-static struct bid_text make_bill(struct fixture *f)
-{
-    return markup_notice_url(&f->input, MARKUP_BILL);
-}
-
-static struct bid_text make_loss(struct fixture *f)
-{
-    return markup_notice_url(&f->input, MARKUP_LOSS);
-}
-
 TEST(notice_urls_carry_the_macros)
 {
     struct fixture *f = setup(CREATIVE_BANNER);
-    struct markup_templates *templates = markup_templates_create(f->base);
-    f->input.templates = templates;
-    f->input.arena = &f->arena;
-    CHECK_STR(both_forms(f, make_win),
-              "https://ads.example/notice/win/EXC_-1?price=${AUCTION_PRICE}"
-              "&cur=${AUCTION_CURRENCY}");
-    CHECK_STR(both_forms(f, make_bill),
-              "https://ads.example/notice/bill/EXC_-1?price=${AUCTION_PRICE}"
-              "&cur=${AUCTION_CURRENCY}");
-    CHECK_STR(both_forms(f, make_loss),
+    CHECK_STR(made_text(f, NURL), "https://ads.example/notice/win/EXC_-1?price=${AUCTION_PRICE}"
+                                  "&cur=${AUCTION_CURRENCY}");
+    CHECK_STR(made_text(f, BURL), "https://ads.example/notice/bill/EXC_-1?price=${AUCTION_PRICE}"
+                                  "&cur=${AUCTION_CURRENCY}");
+    CHECK_STR(made_text(f, LURL),
               "https://ads.example/notice/loss/EXC_-1?loss=${AUCTION_LOSS}&price=${AUCTION_PRICE}"
               "&min_to_win=${AUCTION_MIN_TO_WIN}");
-    markup_templates_destroy(&templates);
     teardown(f);
 }
 
@@ -575,10 +566,11 @@ TEST(too_little_memory_makes_nothing_at_every_size)
         bool enough = false;
         for (size_t limit = 16; limit < 8192; limit += 16) {
             CHECK(arena_init(&arena, limit, limit));
-            struct bid_text text = markup_make(&f->input);
-            enough = enough || text.count;
-            CHECK_INT(text.count > 0, enough);
-            CHECK_INT(bid_text_size(text), enough ? whole.len : 0);
+            struct markup_texts texts;
+            bool could = markup_make(&f->input, &texts);
+            enough = enough || could;
+            CHECK_INT(could, enough);
+            CHECK(!could || bid_text_size(texts.adm) == whole.len);
             arena_deinit(&arena);
         }
         CHECK_INT(enough, t != 5);

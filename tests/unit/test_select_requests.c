@@ -91,9 +91,10 @@ static void check_markup(const struct bidreq_imp *imp, const struct catalog_crea
                                  .client_token = STR("C"),
                                  .arena = &made,
                                  .scratch = &scratch};
-    struct bid_text text = markup_make(&input);
-    for (uint32_t i = 0; i < text.count; i++) {
-        buf_put_str(&out, text.pieces[i]);
+    struct markup_texts texts;
+    CHECK(markup_make(&input, &texts));
+    for (uint32_t i = 0; i < texts.adm.count; i++) {
+        buf_put_str(&out, texts.adm.pieces[i]);
     }
     CHECK(memmem(out.data, out.len, "https://ads.example/notice/impression/C", 39) != NULL);
     CHECK(memmem(out.data, out.len, "https://ads.example/notice/click/C", 34) != NULL);
