@@ -3,7 +3,8 @@ DRIVERS := $(patsubst tests/drive/%.c,$(BUILD)/%,$(wildcard tests/drive/drive_*.
 build-all: $(DRIVERS)
 
 $(BUILD)/drive_%: $(BUILD)/tests/drive/drive_%.o $(BUILD)/libjointcap.a
-	@$(CC) $(CFLAGS) -o $@ $^ $(LIBS)
+	@$(CC) $(CFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS)
+$(BUILD)/drive_lift: $(BUILD)/tests/drive/lift_population.o $(BUILD)/tests/drive/lift_dmp.o
 
 .PHONY: test-cluster
 test-cluster: deps ## The store, then the whole bidder, on a real cluster; a master is killed

@@ -8,325 +8,30 @@
  * The same options give the same population and the same visits: arms differ in the catalog only.
  * Nobody is asked about twice at a time: a batch of visits ends before a person comes again, so the
  * order of a person's visits is the order of the stream. --dmp-port answers audience queries. */
-#include <arpa/inet.h>
 #include <inttypes.h>
-#include <math.h>
 #include <netinet/tcp.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "bidder/base/bug.h"
 #include "bidder/base/clock.h"
-#include "bidder/base/crypto.h"
-#include "bidder/base/prng.h"
-#include "frequency/person.h"
+#include "tests/drive/lift.h"
 
-#define MEDIA        6
-#define BRANDS       4 /* a b c of the group, x of another advertiser */
-#define MAX_BATCH    64
-#define RESPONSE_CAP 65536
-#define MAX_COUNT    20
-
-struct options {
-    int64_t persons, seed, batch, port, dmp_port;
-    double overlap, video, other, display, rho, sigma;
-    double seconds; /* the week takes at least so long */
-    int push_all;   /* 0: only 1 in rho visits is pushed, as where nothing can be returned */
-    double shares[3], targets[BRANDS];
-    const char *secret;
-};
-
-struct visitor {
-    uint8_t media;  /* bits */
-    uint8_t target; /* whose target audience: 0..3, 4 = nobody's */
-    double activity;
-    uint8_t seen[BRANDS];
-};
-
-enum visit_kind { VISIT_VIDEO, VISIT_OTHER, VISIT_DISPLAY };
-
-struct visit {
-    double at; /* of the week */
-    uint32_t person;
-    uint8_t kind, medium, owner;
-    bool thinned; /* not pushed where nothing can be returned */
-};
-
-static struct {
-    struct options options;
-    struct visitor *persons;
-    struct visit *visits;
-    size_t visit_count, visit_cap;
-    int sockets[MAX_BATCH];
-    uint64_t requests, bids, impressions[BRANDS], no_bids, failures, cross;
-    uint64_t paid_video[2], paid_display, in_target[BRANDS]; /* paid_video: by group, by x */
-    uint64_t dmp_asked;
-} lift = {.options = {.persons = 6000,
-                      .seed = 1,
-                      .batch = 32,
-                      .overlap = 0.4,
-                      .video = 9,
-                      .other = 3,
-                      .display = 3,
-                      .rho = 1.5,
-                      .sigma = 0.8,
-                      .push_all = 1,
-                      .shares = {0.5, 0.3, 0.2},
-                      .targets = {0.25, 0.2, 0.15, 0.2},
-                      .secret = ""}};
-
-/* Relative sizes of the six media. */
-static const double media_sizes[MEDIA] = {0.28, 0.24, 0.18, 0.14, 0.10, 0.06};
-
-/* --- the population ------------------------------------------------------------------------- */
-
-static double normal(struct prng *prng)
-{
-    return sqrt(-2 * log(1 - prng_unit(prng))) * cos(2 * M_PI * prng_unit(prng));
-}
-
-static uint32_t poisson(struct prng *prng, double mean)
-{
-    double limit = exp(-mean), product = prng_unit(prng);
-    uint32_t n = 0;
-    for (; product > limit && n < 1000; n++) {
-        product *= prng_unit(prng);
-    }
-    return n;
-}
-
-static int pick(struct prng *prng, const double *weights, int count)
-{
-    double sum = 0;
-    for (int i = 0; i < count; i++) {
-        sum += weights[i];
-    }
-    double at = prng_unit(prng) * sum;
-    for (int i = 0; i < count - 1; i++) {
-        at -= weights[i];
-        if (at < 0) {
-            return i;
-        }
-    }
-    return count - 1;
-}
-
-static int pick_medium(struct prng *prng, uint8_t media)
-{
-    double weights[MEDIA];
-    for (int i = 0; i < MEDIA; i++) {
-        weights[i] = media >> i & 1 ? media_sizes[i] : 0;
-    }
-    int medium = pick(prng, weights, MEDIA);
-    while (!(media >> medium & 1)) { /* the last one may be picked by rounding */
-        medium--;
-    }
-    return medium;
-}
-
-/* One medium by size, and each further one with the probability overlap. */
-static void make_person(struct prng *prng, struct visitor *person)
-{
-    const struct options *options = &lift.options;
-    person->media = (uint8_t)(1u << pick(prng, media_sizes, MEDIA));
-    for (int i = 0; i < MEDIA; i++) {
-        if (prng_unit(prng) < options->overlap) {
-            person->media = (uint8_t)(person->media | 1u << i);
-        }
-    }
-    double at = prng_unit(prng);
-    person->target = BRANDS;
-    for (int b = 0; b < BRANDS; b++) {
-        at -= options->targets[b];
-        if (at < 0) {
-            person->target = (uint8_t)b;
-            break;
-        }
-    }
-    double sigma = options->sigma;
-    person->activity = exp(sigma * normal(prng) - sigma * sigma / 2);
-}
-
-static void add_visits(struct prng *prng, uint32_t person, enum visit_kind kind, double mean)
-{
-    uint32_t count = poisson(prng, mean * lift.persons[person].activity);
-    for (uint32_t i = 0; i < count; i++) {
-        if (lift.visit_count == lift.visit_cap) {
-            lift.visit_cap = lift.visit_cap ? 2 * lift.visit_cap : 65536;
-            lift.visits = realloc(lift.visits, lift.visit_cap * sizeof(lift.visits[0]));
-            BUG_ON(!lift.visits);
-        }
-        lift.visits[lift.visit_count++] = (struct visit){
-            .at = prng_unit(prng),
-            .person = person,
-            .kind = (uint8_t)kind,
-            .medium = (uint8_t)pick_medium(prng, lift.persons[person].media),
-            .owner = kind == VISIT_OTHER ? 3 : (uint8_t)pick(prng, lift.options.shares, 3),
-            .thinned = prng_unit(prng) > 1 / lift.options.rho,
-        };
-    }
-}
-
-static int by_time(const void *a, const void *b)
-{
-    double x = ((const struct visit *)a)->at, y = ((const struct visit *)b)->at;
-    return x < y ? -1 : x > y;
-}
-
-static void make_population(void)
-{
-    const struct options *options = &lift.options;
-    struct prng prng = {.state = (uint64_t)options->seed};
-    lift.persons = calloc((size_t)options->persons, sizeof(lift.persons[0]));
-    BUG_ON(!lift.persons);
-    for (uint32_t i = 0; i < options->persons; i++) {
-        make_person(&prng, &lift.persons[i]);
-        add_visits(&prng, i, VISIT_VIDEO, options->video);
-        add_visits(&prng, i, VISIT_OTHER, options->other);
-        add_visits(&prng, i, VISIT_DISPLAY, options->display);
-    }
-    qsort(lift.visits, lift.visit_count, sizeof(lift.visits[0]), by_time);
-}
-
-static int person_name(uint32_t person, char text[32])
-{
-    return snprintf(text, 32, "lift-%08x", person);
-}
-
-static void print_segments(void)
-{
-    char name[32];
-    for (uint32_t i = 0; i < lift.options.persons; i++) {
-        person_name(i, name);
-        if (lift.persons[i].target < BRANDS) {
-            printf("ifa,%s,seg-%c\n", name, "abcx"[lift.persons[i].target]);
-        }
-    }
-}
-
-/* --- the DMP -------------------------------------------------------------------------------- */
-
-struct member {
-    struct person_key key;
-    uint8_t target;
-};
-static struct member *members; /* ascending by key */
-
-static int by_key(const void *a, const void *b)
-{
-    return memcmp(a, b, PERSON_KEY_BYTES);
-}
-
-static void make_members(void)
-{
-    struct crypto_key secret;
-    crypto_key_init(&secret, lift.options.secret, strlen(lift.options.secret));
-    members = calloc((size_t)lift.options.persons, sizeof(members[0]));
-    BUG_ON(!members);
-    for (uint32_t i = 0; i < lift.options.persons; i++) {
-        char name[32];
-        int len = person_name(i, name);
-        BUG_ON(
-            !person_key_of(&secret, STR("ifa"), (struct str){name, (size_t)len}, &members[i].key));
-        members[i].target = lift.persons[i].target;
-    }
-    qsort(members, (size_t)lift.options.persons, sizeof(members[0]), by_key);
-}
-
-static int target_of(const char *body)
-{
-    const char *at = strstr(body, "\"person\":\"");
-    struct person_key key;
-    for (int i = 0; at && i < PERSON_KEY_BYTES; i++) {
-        unsigned byte;
-        if (sscanf(at + 10 + 2 * i, "%2x", &byte) != 1) {
-            return BRANDS;
-        }
-        key.bytes[i] = (uint8_t)byte;
-    }
-    const struct member *found =
-        at ? bsearch(&key, members, (size_t)lift.options.persons, sizeof(members[0]), by_key)
-           : NULL;
-    return found ? found->target : BRANDS;
-}
-
-/* One connection of the bidder. */
-static void *serve_dmp(void *context)
-{
-    int fd = (int)(intptr_t)context;
-    char in[8192], out[512];
-    size_t len = 0;
-    for (;;) {
-        ssize_t got = recv(fd, in + len, sizeof(in) - 1 - len, 0);
-        if (got <= 0) {
-            break;
-        }
-        len += (size_t)got;
-        in[len] = '\0';
-        char *body = strstr(in, "\r\n\r\n");
-        if (!body || !strstr(body, "]}")) { /* the end of a question */
-            continue;
-        }
-        int target = target_of(body);
-        char json[64];
-        int json_len = target < BRANDS
-                           ? snprintf(json, sizeof(json), "{\"in\":[\"ta-%c\"]}", "abcx"[target])
-                           : snprintf(json, sizeof(json), "{\"in\":[]}");
-        int out_len = snprintf(out, sizeof(out),
-                               "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-                               "Content-Length: %d\r\n\r\n%s",
-                               json_len, json);
-        __atomic_add_fetch(&lift.dmp_asked, 1, __ATOMIC_RELAXED);
-        if (send(fd, out, (size_t)out_len, MSG_NOSIGNAL) != out_len) {
-            break;
-        }
-        len = 0;
-    }
-    close(fd);
-    return NULL;
-}
-
-static void *accept_dmp(void *context)
-{
-    int listener = (int)(intptr_t)context;
-    for (;;) {
-        int fd = accept(listener, NULL, NULL), one = 1;
-        pthread_t thread;
-        if (fd < 0) {
-            return NULL;
-        }
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-        if (pthread_create(&thread, NULL, serve_dmp, (void *)(intptr_t)fd) == 0) {
-            pthread_detach(thread);
-        }
-    }
-}
-
-static struct sockaddr_in loopback(int64_t port)
-{
-    return (struct sockaddr_in){.sin_family = AF_INET,
-                                .sin_port = htons((uint16_t)port),
-                                .sin_addr = {.s_addr = htonl(INADDR_LOOPBACK)}};
-}
-
-static bool start_dmp(void)
-{
-    struct sockaddr_in address = loopback(lift.options.dmp_port);
-    int listener = socket(AF_INET, SOCK_STREAM, 0), one = 1;
-    pthread_t thread;
-    make_members();
-    setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-    if (bind(listener, (struct sockaddr *)&address, sizeof(address)) != 0 ||
-        listen(listener, 64) != 0 ||
-        pthread_create(&thread, NULL, accept_dmp, (void *)(intptr_t)listener) != 0) {
-        perror("drive_lift: the DMP cannot listen");
-        return false;
-    }
-    pthread_detach(thread);
-    return true;
-}
+struct lift lift = {.options = {.persons = 6000,
+                                .seed = 1,
+                                .batch = 32,
+                                .overlap = 0.4,
+                                .video = 9,
+                                .other = 3,
+                                .display = 3,
+                                .rho = 1.5,
+                                .sigma = 0.8,
+                                .push_all = 1,
+                                .shares = {0.5, 0.3, 0.2},
+                                .targets = {0.25, 0.2, 0.15, 0.2},
+                                .secret = ""}};
 
 /* --- HTTP ----------------------------------------------------------------------------------- */
 
@@ -582,6 +287,17 @@ static void print_result(int64_t took_us)
         printf("]");
     }
     printf("}\n");
+}
+
+static void print_segments(void)
+{
+    char name[32];
+    for (uint32_t i = 0; i < lift.options.persons; i++) {
+        person_name(i, name);
+        if (lift.persons[i].target < BRANDS) {
+            printf("ifa,%s,seg-%c\n", name, "abcx"[lift.persons[i].target]);
+        }
+    }
 }
 
 static bool parse_list(const char *text, double *items, int count)
