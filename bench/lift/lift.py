@@ -338,38 +338,54 @@ ones (half the persons, the rest as above), change against (a):""")
 COLOURS = ["#8c8c8c", "#c9a227", "#4c78a8", "#72b7b2", "#54a24b", "#b279a2", "#e45756"]
 
 
+def round_step(top):
+    """The smallest of 1, 2, 5, 10, 20 ... of which seven reach the top."""
+    step = 1
+    while step * 7 < top:
+        step = step * 5 // 2 if str(step)[0] == "2" else step * 2
+    return step
+
+
 def draw(rows, path):
     """Grouped bars: persons and brands by number of exposures."""
-    width, height, left, bottom = 980, 420, 60, 60
+    width, height, left, right, head, foot = 980, 460, 70, 20, 48, 96
     groups = [row["pairs"][1:10] + [sum(row["pairs"][10:])] for _, _, row in rows]
-    top = max(max(group) for group in groups) or 1
-    step = (width - left - 20) / 10
+    most = max(max(group) for group in groups)
+    step_y = round_step(most)
+    top = max(1, -(-most // step_y)) * step_y
+    base, tall, step = height - foot, height - foot - head, (width - left - right) / 10
     bar = step * 0.84 / len(rows)
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
              'font-family="sans-serif" font-size="12">',
              f'<rect width="{width}" height="{height}" fill="white"/>',
-             f'<text x="{left}" y="20" font-size="14">Persons a brand reached, by number of '
-             'exposures in the week</text>']
-    for i in range(5):
-        y = height - bottom - (height - bottom - 40) * i / 4
-        parts.append(f'<line x1="{left}" x2="{width - 20}" y1="{y:.1f}" y2="{y:.1f}" '
-                     'stroke="#ddd"/>')
-        parts.append(f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">'
-                     f'{top * i / 4:.0f}</text>')
+             f'<text x="{left}" y="24" font-size="15">How often persons saw a brand in the week, '
+             'with all ways to buy</text>',
+             f'<text transform="translate(18 {base - tall / 2}) rotate(-90)" text-anchor="middle">'
+             'persons, summed over brands a, b and c</text>',
+             f'<text x="{(left + width - right) / 2}" y="{base + 38}" text-anchor="middle">'
+             'exposures of one brand</text>']
+    for value in range(0, top + 1, step_y):
+        y = base - tall * value / top
+        parts.append(f'<line x1="{left}" x2="{width - right}" y1="{y:.1f}" y2="{y:.1f}" '
+                     f'stroke="{"#888" if value == 0 else "#ddd"}"/>')
+        parts.append(f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{value}</text>')
     for n in range(10):
         x = left + step * n
         label = "10+" if n == 9 else str(n + 1)
-        parts.append(f'<text x="{x + step / 2:.1f}" y="{height - bottom + 18}" '
+        parts.append(f'<text x="{x + step / 2:.1f}" y="{base + 18}" '
                      f'text-anchor="middle">{label}</text>')
         for g, group in enumerate(groups):
-            tall = (height - bottom - 40) * group[n] / top
-            parts.append(f'<rect x="{x + step * 0.08 + bar * g:.1f}" '
-                         f'y="{height - bottom - tall:.1f}" width="{bar:.1f}" '
-                         f'height="{tall:.1f}" fill="{COLOURS[g]}"/>')
+            high = tall * group[n] / top
+            parts.append(f'<rect x="{x + step * 0.08 + bar * g:.1f}" y="{base - high:.1f}" '
+                         f'width="{bar:.1f}" height="{high:.1f}" fill="{COLOURS[g]}"/>')
+    x = left + step * CAP
+    parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{head - 8}" y2="{base}" stroke="#444" '
+                 'stroke-dasharray="4 3"/>'
+                 f'<text x="{x + 6:.1f}" y="{head + 18}">above the cap of {CAP} &#8594;</text>')
     for g, (arm, text, _) in enumerate(rows):
-        x, y = left + (g % 4) * 230, height - 28 + (g // 4) * 16
-        parts.append(f'<rect x="{x}" y="{y - 10}" width="10" height="10" fill="{COLOURS[g]}"/>'
-                     f'<text x="{x + 15}" y="{y}">({LABEL.get(arm, arm)}) {text}</text>')
+        x, y = left + (g % 4) * 222, height - 32 + (g // 4) * 18
+        parts.append(f'<rect x="{x}" y="{y - 10}" width="11" height="11" fill="{COLOURS[g]}"/>'
+                     f'<text x="{x + 16}" y="{y}">({LABEL.get(arm, arm)}) {text}</text>')
     parts.append("</svg>")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(parts) + "\n")
