@@ -28,7 +28,10 @@ endif
 # A sanitizer brings its own allocator.
 LIBS_NAMES = $(if $(filter asan tsan fuzz,$(VARIANT)),$(filter-out jemalloc,$(PACKAGES)),$(PACKAGES))
 
-CFLAGS  = -std=gnu11 -D_GNU_SOURCE $(OPT_$(VARIANT)) $(WARN) -MMD -MP -I. -I$(BUILD)/gen \
+# Counting bits is one instruction on every x86-64 server since 2008; else a call (target.c).
+ARCH_x86_64 := -mpopcnt
+ARCH        := $(ARCH_$(shell uname -m))
+CFLAGS  = -std=gnu11 -D_GNU_SOURCE $(OPT_$(VARIANT)) $(WARN) $(ARCH) -MMD -MP -I. -I$(BUILD)/gen \
           -include bidder/base/poison.h -DJOINTCAP_VERSION='"$(VERSION)"' \
           $(filter-out -I/usr/include,$(shell pkg-config --cflags $(LIBS_NAMES) 2>/dev/null))
 LIBS    = $(shell pkg-config --libs $(LIBS_NAMES) 2>/dev/null) -lpthread -lm

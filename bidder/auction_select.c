@@ -67,17 +67,8 @@ bool auction_participates(const struct auction *auction, const struct catalog_li
     return pacer_participates(pacer, line->budgets.items, line->budgets.count, hash);
 }
 
-static bool has_push(const struct decision *decision, uint32_t deal)
-{
-    for (uint32_t i = 0; i < decision->push_count; i++) {
-        if (decision->pushes[i].deal == deal) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool find_pushes(struct auction *auction, struct decision *decision)
+static bool find_pushes(struct auction *auction, const struct imp_deals *deals,
+                        struct decision *decision)
 {
     const struct bidreq_imp *imp = decision->imp;
     if (!imp->deals.count) {
@@ -88,12 +79,11 @@ static bool find_pushes(struct auction *auction, struct decision *decision)
         return false;
     }
     for (uint32_t i = 0; i < imp->deals.count; i++) {
-        const struct bidreq_deal *wire = &imp->deals.items[i];
-        uint32_t deal = catalog_find_deal(auction->catalog, auction->exchange, wire->id);
+        uint32_t deal = deals->deals[i];
         if (deal != CATALOG_NONE && auction->catalog->deals[deal].buying <= BUYING_PDB &&
-            !has_push(decision, deal)) { /* named twice it is still one push */
+            imp_deals_first(deals, deal) == i) { /* named twice it is still one push */
             decision->pushes[decision->push_count++] =
-                (struct guaranteed_push){.deal = deal, .wire = wire};
+                (struct guaranteed_push){.deal = deal, .wire = &imp->deals.items[i]};
             if (auction->desk->desks.quota && !auction->test && !auction->pushes_counted) {
                 return_quota_note_push(auction->desk->desks.quota, deal, auction->now_s);
             }
@@ -130,18 +120,20 @@ static void shade(const struct auction *auction, const struct catalog_line *line
 }
 
 /* Offers of all lines that match the impression. False when the arena is full. */
-static bool select_imp(struct auction *auction, const struct target_request *target,
+static bool select_imp(struct auction *auction, struct target_request *target,
                        struct decision *decision)
 {
     const struct catalog *catalog = auction->catalog;
     uint32_t lines[MAX_MATCHES];
     bool truncated = false;
-    uint32_t count = target_find(catalog, target, decision->imp, lines, MAX_MATCHES, &truncated);
+    struct imp_deals deals;
+    if (!imp_deals_resolve(&deals, catalog, auction->exchange, decision->imp, &auction->arena) ||
+        !find_pushes(auction, &deals, decision)) {
+        return false;
+    }
+    uint32_t count = target_find(catalog, target, &deals, lines, MAX_MATCHES, &truncated);
     if (truncated) {
         auction_note_truncated(auction);
-    }
-    if (!find_pushes(auction, decision)) {
-        return false;
     }
     if (!count) {
         return true;

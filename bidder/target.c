@@ -1,14 +1,15 @@
 /* Lines that want an impression: the intersection, dimension by dimension, of unions of sets.
  *
- *   driver    the dimension whose sets have the fewest words: only these words are visited
- *   others    from the fewest words to the most, until the word is zero; where a dimension has
- *             nothing, the search goes on at its next word
+ *   block     4096 positions. Those of the dimension with the fewest words are visited; the others
+ *             say with one mask each which of its 64 words they have anything in
+ *   word      what is left of the masks: the bits themselves, until they are zero
  *   deny      taken out
  *   circles   what the grid let through is measured
  *
- * What the request decides alone (device, place, medium, ...) is looked up once in prepare; deal
- * and format belong to the impression. Pure but for target_index.live, which remembers what the
- * clock says. Lifetimes: a prepared request borrows catalog, request and arena. */
+ * A dimension whose union holds every line is not asked at all. What the request decides alone
+ * (device, place, medium, ...) is looked up once in prepare; deal and format belong to the
+ * impression. Pure but for target_index.live, which remembers what the clock says. Lifetimes: a
+ * prepared request borrows catalog, request and arena. */
 #include "bidder/target.h"
 
 #include "bidder/base/bug.h"
@@ -16,9 +17,12 @@
 #include "bidder/target_index.h"
 #include "bidder/target_rules.h"
 
+/* Where a search stands in one set; block numbers only grow. */
 struct cursor {
-    const struct target_set *set;
-    uint32_t next; /* sparse: how far it was read; word numbers only grow */
+    const struct target_block *blocks; /* of the set */
+    const struct target_block *block;  /* the first that is not behind the search */
+    const uint64_t *words;             /* of the set */
+    uint64_t nonzero;                  /* of the block the search is in; 0 = it has none there */
 };
 
 /* The union of some sets of one dimension. */
@@ -26,6 +30,8 @@ struct dim_query {
     struct cursor *cursors;
     uint32_t count, capacity;
     uint32_t words, lines; /* upper bounds of the union's */
+    bool full;             /* every line is in it: nothing to ask */
+    uint64_t *gathered;    /* the union's words of the block the search is in; NULL = few cursors */
 };
 
 struct target_request {
@@ -34,7 +40,7 @@ struct target_request {
     const struct bid_request *request;
     struct arena *arena;
     uint32_t exchange;
-    struct dim_query *dims; /* DIM_COUNT; those of impressions stay empty here */
+    struct dim_query dims[DIM_COUNT]; /* deal and format: of the impression in hand */
 };
 
 /* --- live lines ---------------------------------------------------------------------------- */
@@ -78,87 +84,98 @@ static void refresh_live(const struct catalog *catalog, struct target_index *ind
     index->live_until_s = until;
 }
 
-/* --- cursors ------------------------------------------------------------------------------- */
+/* --- unions -------------------------------------------------------------------------------- */
 
-/* First index >= from whose word number is >= word; doubling steps, then halving. */
-static uint32_t gallop(const struct target_set *set, uint32_t from, uint32_t word)
-{
-    uint32_t low = from, step = 1;
-    while (low + step < set->word_count && set->at[low + step] < word) {
-        low += step;
-        step *= 2;
-    }
-    uint32_t high = low + step < set->word_count ? low + step : set->word_count;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        if (set->at[middle] < word) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low;
-}
+/* More sets than this are joined block by block, instead of being asked one by one for each word:
+ * an impression may name a thousand deals. */
+#define GATHER_CURSORS 8
 
-static inline uint64_t query_word(struct dim_query *query, uint32_t word)
+/* The first block number >= number in which the union has anything. */
+static uint32_t query_next(struct dim_query *query, uint32_t number)
 {
-    uint64_t bits = 0;
+    uint32_t next = TARGET_NO_BLOCK;
     for (uint32_t i = 0; i < query->count; i++) {
         struct cursor *cursor = &query->cursors[i];
-        const struct target_set *set = cursor->set;
-        if (!set->at) {
-            bits |= set->words[word];
-            continue;
+        while (cursor->block->number < number) {
+            cursor->block++;
         }
-        if (cursor->next < set->word_count && set->at[cursor->next] < word) {
-            cursor->next = gallop(set, cursor->next, word);
+        next = cursor->block->number < next ? cursor->block->number : next;
+    }
+    return next;
+}
+
+static void gather(struct dim_query *query, const struct cursor *cursor)
+{
+    const uint64_t *word = cursor->words + cursor->block->first;
+    for (uint64_t left = cursor->nonzero; left; left &= left - 1) {
+        query->gathered[__builtin_ctzll(left)] |= *word++;
+    }
+}
+
+/* Moves to a block; returns which of its words are not zero in the union. */
+static uint64_t query_enter(struct dim_query *query, uint32_t number)
+{
+    uint64_t nonzero = 0;
+    if (query->gathered) {
+        memset(query->gathered, 0, 64 * sizeof(*query->gathered));
+    }
+    for (uint32_t i = 0; i < query->count; i++) {
+        struct cursor *cursor = &query->cursors[i];
+        while (cursor->block->number < number) {
+            cursor->block++;
         }
-        if (cursor->next < set->word_count && set->at[cursor->next] == word) {
-            bits |= set->words[cursor->next];
+        cursor->nonzero = cursor->block->number == number ? cursor->block->nonzero : 0;
+        nonzero |= cursor->nonzero;
+        if (query->gathered) {
+            gather(query, cursor);
+        }
+    }
+    return nonzero;
+}
+
+/* A word of the block that was entered. */
+static inline uint64_t query_word(const struct dim_query *query, unsigned word)
+{
+    if (query->gathered) {
+        return query->gathered[word];
+    }
+    uint64_t bits = 0, bit = UINT64_C(1) << word;
+    for (uint32_t i = 0; i < query->count; i++) {
+        const struct cursor *cursor = &query->cursors[i];
+        if (cursor->nonzero & bit) {
+            unsigned before = (unsigned)__builtin_popcountll(cursor->nonzero & (bit - 1));
+            bits |= cursor->words[cursor->block->first + before];
         }
     }
     return bits;
 }
 
-/* The next word number >= word at which the union is not zero; word_count when there is none. */
-static uint32_t query_next(struct dim_query *query, uint32_t word, uint32_t word_count)
-{
-    uint32_t next = word_count;
-    for (uint32_t i = 0; i < query->count; i++) {
-        struct cursor *cursor = &query->cursors[i];
-        const struct target_set *set = cursor->set;
-        uint32_t found = word;
-        if (set->at) {
-            if (cursor->next < set->word_count && set->at[cursor->next] < word) {
-                cursor->next = gallop(set, cursor->next, word);
-            }
-            found = cursor->next < set->word_count ? set->at[cursor->next] : word_count;
-        } else {
-            while (found < next && set->words[found] == 0) {
-                found++;
-            }
-        }
-        next = found < next ? found : next;
-    }
-    return next;
-}
-
+/* Empties the query and makes room for so many sets. */
 static bool query_reserve(struct dim_query *query, struct arena *arena, uint32_t capacity)
 {
-    query->cursors = arena_alloc(arena, (size_t)capacity * sizeof(*query->cursors) + 1);
-    query->capacity = query->cursors ? capacity : 0;
-    return query->cursors != NULL;
+    struct dim_query empty = {.cursors = query->cursors, .capacity = query->capacity};
+    if (capacity > empty.capacity) {
+        empty.cursors = arena_alloc(arena, (size_t)capacity * sizeof(*empty.cursors));
+        empty.capacity = empty.cursors ? capacity : 0;
+    }
+    if (capacity > GATHER_CURSORS) {
+        empty.gathered = arena_alloc(arena, 64 * sizeof(*empty.gathered));
+    }
+    *query = empty;
+    return empty.cursors && (capacity <= GATHER_CURSORS || empty.gathered);
 }
 
-static void query_add(struct dim_query *query, const struct target_dimension *dim, uint32_t set)
+static void query_add(struct dim_query *query, const struct target_dimension *dim, uint32_t number)
 {
-    if (set >= dim->set_count || dim->sets[set].line_count == 0) {
+    if (number >= dim->set_count || dim->sets[number].line_count == 0) {
         return;
     }
+    const struct target_set *set = &dim->sets[number];
     BUG_ON(query->count == query->capacity);
-    query->cursors[query->count++] = (struct cursor){.set = &dim->sets[set]};
-    query->words += dim->sets[set].word_count;
-    query->lines += dim->sets[set].line_count;
+    query->cursors[query->count++] = (struct cursor){.blocks = set->blocks, .words = set->words};
+    query->words += set->word_count;
+    query->lines += set->line_count;
+    query->full |= set->full;
 }
 
 static void query_add_key(struct dim_query *query, const struct target_dimension *dim,
@@ -167,6 +184,14 @@ static void query_add_key(struct dim_query *query, const struct target_dimension
     uint32_t set = str_table_get(&dim->keys, (struct str){key, len});
     if (set != STR_TABLE_NONE) {
         query_add(query, dim, set);
+    }
+}
+
+/* Back to the start: another impression may have moved the cursors. */
+static void query_rewind(struct dim_query *query)
+{
+    for (uint32_t i = 0; i < query->count; i++) {
+        query->cursors[i].block = query->cursors[i].blocks;
     }
 }
 
@@ -299,8 +324,11 @@ static bool prepare_media(struct target_request *prepared, enum target_dim dim)
 static void add_categories(struct dim_query *query, const struct target_dimension *dim,
                            int32_t taxonomy, const struct str_list *list)
 {
-    char key[16 + TARGET_KEY_MAX];
-    size_t prefix = (size_t)snprintf(key, 16, "%d:", taxonomy);
+    char number[STR_I64_BYTES], key[STR_I64_BYTES + 1 + TARGET_KEY_MAX];
+    struct str text = str_of_i64(taxonomy, number);
+    size_t prefix = text.len + 1;
+    memcpy(key, text.ptr, text.len);
+    key[text.len] = ':';
     for (uint32_t i = 0; i < list->count; i++) {
         size_t len = lowered(str_trim(list->items[i]), key + prefix), parent = 0;
         while (parent < len && key[prefix + parent] != '-') {
@@ -340,17 +368,15 @@ struct target_request *target_request_prepare(const struct catalog *catalog, uin
                                               struct arena *arena)
 {
     BUG_ON(!catalog->index);
-    struct target_request *prepared = arena_calloc(arena, 1, sizeof(*prepared));
-    struct dim_query *dims = arena_calloc(arena, DIM_COUNT, sizeof(*dims));
-    if (!prepared || !dims) {
+    struct target_request *prepared = arena_alloc(arena, sizeof(*prepared));
+    if (!prepared) {
         return NULL;
     }
     *prepared = (struct target_request){.catalog = catalog,
                                         .index = catalog->index,
                                         .request = request,
                                         .arena = arena,
-                                        .exchange = exchange,
-                                        .dims = dims};
+                                        .exchange = exchange};
     refresh_live(catalog, catalog->index, now_s);
     const struct bidreq_device *device = &request->device;
     bool ok =
@@ -367,22 +393,21 @@ struct target_request *target_request_prepare(const struct catalog *catalog, uin
 
 /* --- what the impression says -------------------------------------------------------------- */
 
-static bool prepare_deals(const struct target_request *prepared, const struct bidreq_imp *imp,
-                          struct dim_query *query)
+static bool prepare_deals(struct target_request *prepared, const struct imp_deals *deals)
 {
     const struct target_dimension *dim = &prepared->index->dims[DIM_DEAL];
-    if (!query_reserve(query, prepared->arena, imp->deals.count + 1)) {
+    struct dim_query *query = &prepared->dims[DIM_DEAL];
+    uint32_t count = deals->imp->deals.count;
+    if (!query_reserve(query, prepared->arena, count + 1)) {
         return false;
     }
-    if (!imp->private_auction) {
+    if (!deals->imp->private_auction) {
         query_add(query, dim, 0);
     }
     /* Also when no line has a deal: a private auction is then for nobody. */
-    for (uint32_t i = 0; i < imp->deals.count && !dim->unused; i++) {
-        uint32_t deal =
-            catalog_find_deal(prepared->catalog, prepared->exchange, imp->deals.items[i].id);
-        if (deal != CATALOG_NONE) {
-            query_add(query, dim, deal + 1);
+    for (uint32_t i = 0; i < count && !dim->unused; i++) {
+        if (deals->deals[i] != CATALOG_NONE) {
+            query_add(query, dim, deals->deals[i] + 1);
         }
     }
     return true;
@@ -399,11 +424,11 @@ static bool banner_says_no_size(const struct bidreq_banner *banner)
     return banner->w <= 0 || banner->h <= 0;
 }
 
-static bool prepare_format(const struct target_request *prepared, const struct bidreq_imp *imp,
-                           struct dim_query *query)
+static bool prepare_format(struct target_request *prepared, const struct bidreq_imp *imp)
 {
     const struct target_index *index = prepared->index;
     const struct target_dimension *dim = &index->dims[DIM_FORMAT];
+    struct dim_query *query = &prepared->dims[DIM_FORMAT];
     if (!query_reserve(query, prepared->arena, 4 + index->size_count)) {
         return false;
     }
@@ -431,20 +456,12 @@ static bool prepare_format(const struct target_request *prepared, const struct b
 /* --- finding ------------------------------------------------------------------------------- */
 
 struct search {
-    const struct target_request *prepared;
-    struct dim_query *queries[DIM_COUNT]; /* by words ascending; [0] drives */
+    struct target_request *prepared;
+    struct dim_query *queries[DIM_COUNT]; /* by words ascending; [0] drives; none: all lines */
     uint32_t query_count;
     uint32_t *lines;
     uint32_t max, found;
 };
-
-static void search_add(struct search *search, struct dim_query *query)
-{
-    for (uint32_t i = 0; i < query->count; i++) {
-        query->cursors[i].next = 0; /* another impression may have moved it */
-    }
-    search->queries[search->query_count++] = query;
-}
 
 /* Fewest words first; of as many words, fewest lines. */
 static bool query_before(const struct dim_query *a, const struct dim_query *b)
@@ -483,38 +500,49 @@ static void emit_word(struct search *search, uint32_t word, uint64_t bits)
     }
 }
 
-/* The bits all dimensions agree on; when there are none, *next is the word to look at next. */
-static uint64_t search_word(struct search *search, uint32_t word, uint32_t *next)
+/* The bits all dimensions agree on, but for those that deny. */
+static uint64_t search_word(struct search *search, uint32_t number, unsigned word)
 {
-    const struct target_index *index = search->prepared->index;
-    uint64_t bits = index->live[word];
-    for (uint32_t i = 0; i < search->query_count; i++) {
-        uint64_t wanted = query_word(search->queries[i], word);
-        bits &= wanted;
-        if (bits == 0) {
-            if (wanted == 0) { /* alike lines are neighbours: this one is zero for a while */
-                *next = query_next(search->queries[i], word + 1, index->word_count);
-            }
-            return 0;
-        }
+    uint64_t bits = search->prepared->index->live[number * 64 + word];
+    for (uint32_t i = 0; bits && i < search->query_count; i++) {
+        bits &= query_word(search->queries[i], word);
     }
     return bits;
 }
 
+static void search_block(struct search *search, uint32_t number)
+{
+    struct dim_query *deny_media = &search->prepared->dims[DIM_DENY_MEDIA];
+    struct dim_query *deny_category = &search->prepared->dims[DIM_DENY_CATEGORY];
+    uint32_t words = search->prepared->index->word_count - number * 64;
+    uint64_t left = words < 64 ? (UINT64_C(1) << words) - 1 : UINT64_MAX;
+    for (uint32_t i = 0; left && i < search->query_count; i++) {
+        left &= query_enter(search->queries[i], number);
+    }
+    uint64_t denied = left ? query_enter(deny_media, number) : 0;
+    denied |= left ? query_enter(deny_category, number) : 0;
+    for (; left; left &= left - 1) {
+        unsigned word = (unsigned)__builtin_ctzll(left);
+        uint64_t bits = search_word(search, number, word);
+        if (bits && (denied >> word & 1)) {
+            bits &= ~(query_word(deny_media, word) | query_word(deny_category, word));
+        }
+        emit_word(search, number * 64 + word, bits);
+    }
+}
+
+/* The next block worth a look. */
+static uint32_t search_next(struct search *search, uint32_t number)
+{
+    return search->query_count ? query_next(search->queries[0], number) : number;
+}
+
 static void search_run(struct search *search)
 {
-    const struct target_request *prepared = search->prepared;
-    uint32_t word_count = prepared->index->word_count;
-    uint32_t word = query_next(search->queries[0], 0, word_count);
-    while (word < word_count) {
-        uint32_t next = word + 1;
-        uint64_t bits = search_word(search, word, &next);
-        if (bits) {
-            bits &= ~query_word(&prepared->dims[DIM_DENY_MEDIA], word);
-            bits &= ~query_word(&prepared->dims[DIM_DENY_CATEGORY], word);
-            emit_word(search, word, bits);
-        }
-        word = next < word_count ? query_next(search->queries[0], next, word_count) : next;
+    uint32_t count = (search->prepared->index->word_count + 63) / 64;
+    for (uint32_t number = search_next(search, 0); number < count;
+         number = search_next(search, number + 1)) {
+        search_block(search, number);
     }
 }
 
@@ -533,34 +561,32 @@ static void sort_lines(uint32_t *lines, uint32_t count)
     }
 }
 
-uint32_t target_find(const struct catalog *catalog, const struct target_request *prepared,
-                     const struct bidreq_imp *imp, uint32_t *lines, uint32_t max, bool *truncated)
+uint32_t target_find(const struct catalog *catalog, struct target_request *prepared,
+                     const struct imp_deals *deals, uint32_t *lines, uint32_t max, bool *truncated)
 {
     BUG_ON(prepared->catalog != catalog);
     const struct target_index *index = prepared->index;
     struct search search = {.prepared = prepared, .lines = lines, .max = max};
-    struct dim_query deals = {0}, formats = {0};
     *truncated = false;
     if (index->line_count == 0) {
         return 0;
     }
-    if (!prepare_deals(prepared, imp, &deals) || !prepare_format(prepared, imp, &formats)) {
+    if (!prepare_deals(prepared, deals) || !prepare_format(prepared, deals->imp)) {
         *truncated = true; /* the arena is full: not everything was looked at */
         return 0;
     }
     for (unsigned dim = 0; dim < DIM_COUNT; dim++) {
-        struct dim_query *query = dim == DIM_DEAL     ? &deals
-                                  : dim == DIM_FORMAT ? &formats
-                                                      : &prepared->dims[dim];
+        struct dim_query *query = &prepared->dims[dim];
+        query_rewind(query);
         if (dim == DIM_DENY_MEDIA || dim == DIM_DENY_CATEGORY) {
-            for (uint32_t i = 0; i < query->count; i++) {
-                query->cursors[i].next = 0;
-            }
-        } else if (dim == DIM_DEAL || dim == DIM_FORMAT || !index->dims[dim].unused) {
-            if (query->count == 0) {
-                return 0; /* nobody asks nothing, nobody wants this value */
-            }
-            search_add(&search, query);
+            continue;
+        }
+        bool asked = dim == DIM_DEAL || dim == DIM_FORMAT || !index->dims[dim].unused;
+        if (asked && query->count == 0) {
+            return 0; /* nobody asks nothing, nobody wants this value */
+        }
+        if (asked && !query->full) {
+            search.queries[search.query_count++] = query;
         }
     }
     search_order(&search);

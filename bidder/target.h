@@ -3,6 +3,7 @@
 #pragma once
 
 #include "bidder/catalog.h"
+#include "bidder/imp_deals.h"
 #include "proto/bidreq.h"
 
 /* The first reason a line does not match, in the order they are tested; 0 = it matches. */
@@ -38,11 +39,11 @@ struct target_request *target_request_prepare(const struct catalog *catalog, uin
                                               const struct bid_request *request, int64_t now_s,
                                               struct arena *arena);
 
-/* Lines that match the impression: ascending indexes, at most max; returns how many were written.
+/* Lines that match the impression whose deals these are: ascending indexes, at most max; returns how many were written.
  * *truncated: there are more (those of the first buying modes were kept), or the arena is full; the
  * caller counts it. Audiences, caps, pacing, floors and blocks are not looked at here. */
-uint32_t target_find(const struct catalog *catalog, const struct target_request *prepared,
-                     const struct bidreq_imp *imp, uint32_t *lines, uint32_t max, bool *truncated);
+uint32_t target_find(const struct catalog *catalog, struct target_request *prepared,
+                     const struct imp_deals *deals, uint32_t *lines, uint32_t max, bool *truncated);
 
 /* The same question for one line with the reason: the slow, plain version. It is the oracle of
  * target_find in tests and what explain prints; detail gets the values compared. */

@@ -280,7 +280,7 @@ static void put_line(struct builder *b, const struct catalog_line *line)
 /* --- order of positions -------------------------------------------------------------------- */
 
 struct sort_key {
-    uint64_t parts[6];
+    uint64_t parts[9];
     uint32_t line;
 };
 
@@ -315,8 +315,11 @@ static struct sort_key sort_key_of(const struct catalog *catalog, uint32_t line_
                              (uint64_t)(uint32_t)creative->h
                        : 0;
     key.parts[3] = first_text(&t->countries) ^ first_text(&t->regions) ^ first_text(&t->cities);
-    key.parts[4] = first_text(&t->media_allow) ^ first_text(&t->categories_allow);
-    key.parts[5] = (uint64_t)t->devices << 32 | t->connections;
+    key.parts[4] = first_text(&t->media_allow);
+    key.parts[5] = first_text(&t->categories_allow);
+    key.parts[6] = first_text(&t->os);
+    key.parts[7] = first_text(&t->languages);
+    key.parts[8] = (uint64_t)t->devices << 32 | t->connections;
     return key;
 }
 
@@ -417,34 +420,37 @@ static bool collect_flights(struct builder *b)
 static bool make_set(struct builder *b, const uint32_t *positions, size_t count,
                      struct target_set *set)
 {
-    struct arena *arena = &b->catalog->arena;
-    uint32_t distinct = 0;
-    for (size_t i = 0; i < count; i++) {
-        distinct += i == 0 || positions[i] / 64 != positions[i - 1] / 64;
-        set->line_count += i == 0 || positions[i] != positions[i - 1];
+    uint32_t block_count = 0, last = UINT32_MAX;
+    for (size_t i = 0; i < count; last = positions[i++]) {
+        bool first = last == UINT32_MAX;
+        set->line_count += first || positions[i] != last;
+        set->word_count += first || positions[i] / 64 != last / 64;
+        block_count += first || positions[i] / 4096 != last / 4096;
     }
-    set->word_count = distinct;
-    if (distinct == 0) {
+    set->full = set->line_count == b->index->line_count;
+    if (!count) {
         return true;
     }
-    bool dense = distinct > b->index->word_count / 8;
-    uint64_t *words = arena_calloc(arena, dense ? b->index->word_count : distinct, sizeof(*words));
-    uint32_t *at = dense ? NULL : arena_alloc(arena, distinct * sizeof(*at));
-    if (!words || (!dense && !at)) {
+    struct target_block *blocks =
+        arena_calloc(&b->catalog->arena, 1,
+                     (block_count + 1) * sizeof(*blocks) + set->word_count * sizeof(uint64_t));
+    if (!blocks) {
         return false;
     }
-    uint32_t slot = 0;
-    for (size_t i = 0; i < count; i++) {
-        uint32_t word = positions[i] / 64;
-        if (i && word != positions[i - 1] / 64) {
-            slot++;
+    uint64_t *words = (uint64_t *)(blocks + block_count + 1), *word = words - 1;
+    struct target_block *block = blocks - 1;
+    last = UINT32_MAX;
+    for (size_t i = 0; i < count; last = positions[i++]) {
+        word += last == UINT32_MAX || positions[i] / 64 != last / 64;
+        if (last == UINT32_MAX || positions[i] / 4096 != last / 4096) {
+            *++block = (struct target_block){.number = positions[i] / 4096,
+                                             .first = (uint32_t)(word - words)};
         }
-        if (!dense) {
-            at[slot] = word;
-        }
-        words[dense ? word : slot] |= UINT64_C(1) << (positions[i] % 64);
+        block->nonzero |= UINT64_C(1) << (positions[i] / 64 % 64);
+        *word |= UINT64_C(1) << (positions[i] % 64);
     }
-    set->at = at;
+    *++block = (struct target_block){.number = TARGET_NO_BLOCK};
+    set->blocks = blocks;
     set->words = words;
     return true;
 }

@@ -1,10 +1,11 @@
 /* What target_build.c makes and target.c reads: sets of line positions, by targeted value.
  *
  *   position   lines sorted so that alike ones are neighbours: guaranteed modes first, then by
- *              deal, exchange, format, place, medium. Alike lines share 64-bit words, so that few
+ *              deal, exchange, format, place, medium, ... Alike lines share 64-bit words, so that few
  *              words of a set are not zero. order[position] = line.
- *   set        one bit per position. Sparse: only the words that are not zero, with their numbers.
- *              Dense (more than an eighth of the words): all words.
+ *   set        one bit per position, in words of 64 and blocks of 64 words. Of a block that is not
+ *              empty: which of its words are not zero, and these. A block of it is intersected with
+ *              others by one AND, whatever it holds, before any word is looked at.
  *   dimension  sets by value; set 0 = lines that ask nothing of this dimension ("any").
  *              A line wants a request when each dimension has it in set 0 or in the set of one of
  *              the request's values.
@@ -34,11 +35,20 @@ enum target_dim {
 
 enum { FORMAT_VIDEO = 1, FORMAT_AUDIO, FORMAT_NATIVE, FORMAT_BANNER, FORMAT_SIZE };
 
+#define TARGET_NO_BLOCK UINT32_MAX
+
+struct target_block {
+    uint32_t number;  /* of positions number * 4096 and on; TARGET_NO_BLOCK behind the last */
+    uint32_t first;   /* its first word, in the set's words */
+    uint64_t nonzero; /* bit w: its word w is there */
+};
+
 struct target_set {
-    uint32_t word_count;   /* that are not zero */
-    uint32_t line_count;   /* bits */
-    const uint32_t *at;    /* ascending word numbers; NULL = dense */
-    const uint64_t *words; /* word_count of them; dense: all */
+    uint32_t word_count;               /* that are not zero */
+    uint32_t line_count;               /* bits */
+    bool full;                         /* all lines */
+    const struct target_block *blocks; /* ascending, with one behind the last; NULL = no line */
+    const uint64_t *words;
 };
 
 struct target_dimension {

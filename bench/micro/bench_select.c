@@ -183,8 +183,9 @@ static uint32_t find_once(struct arena *arena, uint32_t *lines, bool offers_too)
     bool truncated;
     arena_reset(arena);
     struct target_request *prepared = target_request_prepare(&catalog, 0, &request, NOW, arena);
-    BUG_ON(!prepared);
-    uint32_t found = target_find(&catalog, prepared, &imp, lines, 256, &truncated), made = 0;
+    struct imp_deals deals;
+    BUG_ON(!prepared || !imp_deals_resolve(&deals, &catalog, 0, &imp, arena));
+    uint32_t found = target_find(&catalog, prepared, &deals, lines, 256, &truncated), made = 0;
     for (uint32_t i = 0; offers_too && i < found; i++) {
         made += select_offer(&catalog, 0, &request, &imp, lines[i],
                              catalog.lines[lines[i]].bid_cpm_micros, arena, &offers[made],

@@ -79,11 +79,15 @@ static void check_line(uint32_t exchange, const struct bid_request *request,
 }
 
 static void check_imp(uint32_t exchange, const struct bid_request *request,
-                      const struct target_request *prepared, const struct bidreq_imp *imp)
+                      struct target_request *prepared, const struct bidreq_imp *imp)
 {
     uint32_t lines[256], at = 0;
     bool truncated;
-    uint32_t found = target_find(catalog, prepared, imp, lines, 256, &truncated);
+    struct imp_deals deals;
+    if (!imp_deals_resolve(&deals, catalog, exchange, imp, &arena)) {
+        return;
+    }
+    uint32_t found = target_find(catalog, prepared, &deals, lines, 256, &truncated);
     for (uint32_t line = 0; !truncated && line < catalog->line_count; line++) {
         buf_reset(&detail);
         bool wanted =

@@ -131,11 +131,13 @@ static void check_offer(uint32_t exchange, const struct bid_request *request,
 }
 
 static void check_imp(uint32_t exchange, const struct bid_request *request,
-                      const struct target_request *prepared, const struct bidreq_imp *imp)
+                      struct target_request *prepared, const struct bidreq_imp *imp)
 {
     static uint32_t lines[1024];
     bool truncated;
-    uint32_t found = target_find(catalog, prepared, imp, lines, 1024, &truncated), at = 0;
+    struct imp_deals deals;
+    CHECK(imp_deals_resolve(&deals, catalog, exchange, imp, &arena));
+    uint32_t found = target_find(catalog, prepared, &deals, lines, 1024, &truncated), at = 0;
     for (uint32_t line = 0; line < catalog->line_count; line++) {
         bool wanted = target_explain(catalog, exchange, request, imp, line, NOW, NULL) == TARGET_OK;
         CHECK(wanted == (at < found && lines[at] == line));

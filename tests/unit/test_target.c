@@ -250,13 +250,16 @@ struct tally {
     uint64_t asked, matches, misses[TARGET_MISS_COUNT];
 };
 
-static bool compare(const struct catalog *catalog, const struct target_request *prepared,
-                    uint32_t exchange, const struct bid_request *request,
-                    const struct bidreq_imp *imp, int64_t now_s, struct tally *tally)
+static bool compare(const struct catalog *catalog, struct arena *arena,
+                    struct target_request *prepared, uint32_t exchange,
+                    const struct bid_request *request, const struct bidreq_imp *imp, int64_t now_s,
+                    struct tally *tally)
 {
     static uint32_t lines[4096];
     bool truncated;
-    uint32_t found = target_find(catalog, prepared, imp, lines, 4096, &truncated), at = 0;
+    struct imp_deals deals;
+    CHECK(imp_deals_resolve(&deals, catalog, exchange, imp, arena));
+    uint32_t found = target_find(catalog, prepared, &deals, lines, 4096, &truncated), at = 0;
     CHECK(!truncated);
     for (uint32_t line = 0; line < catalog->line_count; line++) {
         enum target_miss miss = target_explain(catalog, exchange, request, imp, line, now_s, NULL);
@@ -285,7 +288,8 @@ static bool compare_request(const struct catalog *catalog, struct arena *arena, 
         target_request_prepare(catalog, exchange, &request, now_s, arena);
     CHECK(prepared != NULL);
     for (uint32_t i = 0; prepared && i < request.imp.count; i++) {
-        if (!compare(catalog, prepared, exchange, &request, &request.imp.items[i], now_s, tally)) {
+        if (!compare(catalog, arena, prepared, exchange, &request, &request.imp.items[i], now_s,
+                     tally)) {
             return false;
         }
     }
@@ -369,7 +373,7 @@ TEST(the_grid_misses_no_point_of_a_circle)
             arena_reset(&arena);
             struct target_request *prepared =
                 target_request_prepare(&catalog, 0, &request, NOW, &arena);
-            compare(&catalog, prepared, 0, &request, &imp, NOW, &tally);
+            compare(&catalog, &arena, prepared, 0, &request, &imp, NOW, &tally);
         }
     }
     CHECK(tally.misses[TARGET_OK] > 10000 && tally.misses[TARGET_GEO] > 3000);
@@ -404,7 +408,7 @@ TEST(what_the_clock_says_is_forgotten_in_time)
         arena_reset(&arena);
         struct target_request *prepared =
             target_request_prepare(&catalog, 0, &request, now_s, &arena);
-        if (!compare(&catalog, prepared, 0, &request, &imp, now_s, &tally)) {
+        if (!compare(&catalog, &arena, prepared, 0, &request, &imp, now_s, &tally)) {
             break;
         }
     }
@@ -434,7 +438,9 @@ TEST(too_many_matches_are_counted_and_the_first_modes_kept)
     struct target_request *prepared = target_request_prepare(&catalog, 0, &request, NOW, &arena);
     uint32_t lines[100];
     bool truncated = false;
-    CHECK_INT(target_find(&catalog, prepared, &imp, lines, 100, &truncated), 100);
+    struct imp_deals deals;
+    CHECK(imp_deals_resolve(&deals, &catalog, 0, &imp, &arena));
+    CHECK_INT(target_find(&catalog, prepared, &deals, lines, 100, &truncated), 100);
     CHECK(truncated);
     for (uint32_t i = 0; i < 100; i++) {
         CHECK_INT(lines[i], 3 * i);
@@ -459,8 +465,9 @@ TEST(a_full_arena_finds_nothing_and_says_so)
         CHECK(arena_init(&arena, bytes, bytes));
         struct target_request *prepared =
             target_request_prepare(&catalog, 0, &request, NOW, &arena);
-        if (prepared) {
-            target_find(&catalog, prepared, &request.imp.items[0], lines, 256, &truncated);
+        struct imp_deals deals;
+        if (prepared && imp_deals_resolve(&deals, &catalog, 0, &request.imp.items[0], &arena)) {
+            target_find(&catalog, prepared, &deals, lines, 256, &truncated);
             cut |= truncated;
             whole |= !truncated;
         } else {
