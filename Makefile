@@ -49,6 +49,7 @@ FUZZ      := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuz
 MICRO     := $(patsubst bench/micro/%.c,$(BUILD)/bench/%,$(wildcard bench/micro/*.c))
 LOAD      := $(if $(wildcard bench/load/*.c),$(BUILD)/jointcap-load)
 FLOOR     := $(patsubst bench/floor/%.c,$(BUILD)/bench/%,$(wildcard bench/floor/*.c))
+FILL      := $(patsubst bench/fill/%.c,$(BUILD)/bench/%,$(wildcard bench/fill/*.c))
 
 .DEFAULT_GOAL := all
 .PHONY: all debug asan tsan deps deps-lint build-all test test-unit test-integration fuzz-build \
@@ -104,6 +105,11 @@ $(BUILD)/bench/%: $(BUILD)/bench/micro/%.o $(BUILD)/libjointcap.a
 	@$(CC) $(CFLAGS) -o $@ $^ $(LIBS)
 
 $(BUILD)/bench/%: $(BUILD)/bench/floor/%.o $(BUILD)/libjointcap.a
+	@mkdir -p $(@D)
+	@$(CC) $(CFLAGS) -o $@ $^ $(LIBS)
+
+$(BUILD)/bench/%: $(BUILD)/bench/fill/%.o $(BUILD)/bench/load/template.o \
+                  $(BUILD)/bench/load/json_walk.o $(BUILD)/libjointcap.a
 	@mkdir -p $(@D)
 	@$(CC) $(CFLAGS) -o $@ $^ $(LIBS)
 

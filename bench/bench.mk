@@ -1,7 +1,7 @@
 # Targets of bench/; included by the Makefile.
 
 .PHONY: bench bench-quick bench-build
-bench-build: $(PROGRAMS) $(LOAD) $(FLOOR) $(MICRO)
+bench-build: $(PROGRAMS) $(LOAD) $(FLOOR) $(FILL) $(MICRO)
 
 bench: deps ## Floor servers, latency ladder, catalog sizes, persons: about 15 minutes, into bench/results/
 	+@$(MAKE) --no-print-directory VARIANT=release bench-build

@@ -1,5 +1,6 @@
 """Starts the bidder for a measurement: own Redis, own catalog, own folder."""
 import dataclasses
+import subprocess
 import time
 import urllib.error
 
@@ -41,6 +42,16 @@ def wait_for_bids(bench, url, seconds=120):
             return
         if time.monotonic() > until:
             raise RuntimeError(f"no bids after {seconds} s: {result['outcomes']}")
+
+
+def fill_persons(redis, persons, exposures):
+    """Each of jointcap-load's persons gets a record; how long it took. The append-only file is not
+    rewritten on the way: a fork in the middle of a measurement says nothing about it."""
+    redis.command("CONFIG", "SET", "auto-aof-rewrite-percentage", 0)
+    began = time.monotonic()
+    subprocess.run([RELEASE / "bench/fill_persons", f"unix:{redis.socket}", SECRET, str(persons),
+                    str(exposures)], check=True, stdout=subprocess.DEVNULL)
+    return time.monotonic() - began
 
 
 def start(bench, stack, lines, env=None, core=SERVER_CORE, **more_options):

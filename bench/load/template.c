@@ -29,7 +29,7 @@ struct id_field {
 };
 
 static const struct id_field id_fields[] = {
-    {"device.ip", FIELD_IP, 5, 3}, {"device.ifa", 2, 5, 20},
+    {"device.ip", FIELD_IP, 5, 3}, {"device.ifa", TEMPLATE_FIELD_IFA, 5, 20},
     {"device.didmd5", 3, 5, 6},    {"device.didsha1", 4, 5, 5},
     {"device.dpidmd5", 5, 5, 8},   {"device.dpidsha1", 6, 5, 7},
     {"device.macmd5", 7, 5, 22},   {"device.macsha1", 8, 5, 21},

@@ -11,6 +11,7 @@
 #define TEMPLATE_SLOTS     32
 #define TEMPLATE_BODY_MAX  (1 << 20)
 #define TEMPLATE_PICKS_MAX 65536
+#define TEMPLATE_FIELD_IFA 2 /* of a slot: device.ifa */
 
 enum slot_style { SLOT_HEX, SLOT_UUID, SLOT_IP };
 
