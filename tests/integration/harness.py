@@ -47,6 +47,18 @@ def wait_until(condition, what, seconds=WAIT_SECONDS):
         time.sleep(0.01)
 
 
+def ref_of(text):
+    """The stable 32-bit ref of a catalog id (hash_str, cap_ref32): FNV-1a, then splitmix64's mix,
+    upper half."""
+    mask = (1 << 64) - 1
+    value = 0xcbf29ce484222325
+    for byte in text.encode():
+        value = (value ^ byte) * 0x100000001b3 & mask
+    value = (value ^ value >> 30) * 0xbf58476d1ce4e5b9 & mask
+    value = (value ^ value >> 27) * 0x94d049bb133111eb & mask
+    return (value ^ value >> 31) >> 32
+
+
 class Process:
     """A child process with its output in a file."""
 

@@ -11,23 +11,12 @@ import harness
 ROW_A, ROW_B, ROW_C = "a1.e1.d1.b1", "a2.e2.0.b2", "0.e1.d1.0"
 
 
-def ref_of(text):
-    """The stable 32-bit ref of a catalog id: FNV-1a, then splitmix64's mix, upper half."""
-    mask = (1 << 64) - 1
-    value = 0xcbf29ce484222325
-    for byte in text.encode():
-        value = (value ^ byte) * 0x100000001b3 & mask
-    value = (value ^ value >> 30) * 0xbf58476d1ce4e5b9 & mask
-    value = (value ^ value >> 27) * 0x94d049bb133111eb & mask
-    return (value ^ value >> 31) >> 32
-
-
 class Swaps(harness.Case):
     def test_both_sides_of_every_ledger(self):
         redis = self.redis()
-        redis.command("HSET", "s:{%08x}" % ref_of("oreo-stride"), "S0", 70, "S1", 50, "O0", 3,
+        redis.command("HSET", "s:{%08x}" % harness.ref_of("oreo-stride"), "S0", 70, "S1", 50, "O0", 3,
                       "Z0", 2, "7", "1 2 3")
-        redis.command("HSET", "s:{%08x}" % ref_of("stride-northcar"), "S1", 1500000)
+        redis.command("HSET", "s:{%08x}" % harness.ref_of("stride-northcar"), "S1", 1500000)
         command = [str(harness.JOINTCAPCTL), "swaps", str(harness.CATALOG), "--redis",
                    redis.address]
         done = subprocess.run(command + ["--json"], stdout=subprocess.PIPE, text=True, check=True,

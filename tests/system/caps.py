@@ -68,9 +68,7 @@ class Run:
         self.requests = self.bids = self.no_bids = self.broken = 0
         self.notices = {"sent": 0, "lost": 0, "doubled": 0, "failed": 0}
         self.later = []                      # notices under way
-        self.free = asyncio.LifoQueue()
-        for _ in range(args.connections):
-            self.free.put_nowait(drive.Connection(jointcap.host, jointcap.port))
+        self.pool = drive.Pool(jointcap.host, jointcap.port, args.connections)
         weights = [1 / (k + 1) ** args.zipf for k in range(args.persons)]
         self.cumulative, total = [], 0.0
         for weight in weights:
@@ -88,21 +86,13 @@ class Run:
                                    "at": 3}]}})
         body = json.dumps({"id": f"r{self.requests}", "imp": [imp], "cur": ["CNY"], "at": 1,
                            "app": {"bundle": "b"}, "device": {"ifa": f"person-{person}"}}).encode()
-        return (f"POST /openrtb2/{medium} HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n"
-                f"Content-Length: {len(body)}\r\n\r\n").encode() + body
-
-    async def send(self, data):
-        connection = await self.free.get()
-        try:
-            return await connection.exchange(data)
-        finally:
-            self.free.put_nowait(connection)
+        return drive.post_bytes(f"/openrtb2/{medium}", body)
 
     async def notify(self, url, delay):
         await asyncio.sleep(delay)
         path = "/" + url.split("/", 3)[3].replace("${AUCTION_PRICE}", "9").replace("[ERRORCODE]", "0")
         for _ in range(5):  # exchanges repeat what was not answered
-            answer = await self.send(f"GET {path} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
+            answer = await self.pool.get(path)
             if answer and answer[0] < 500:
                 self.notices["sent"] += 1
                 return
@@ -139,7 +129,7 @@ class Run:
     async def ask(self, person, medium, slot, sure=False):
         """True when there was a bid."""
         self.asked[person] = True
-        answer = await self.send(self.request_bytes(person, medium, slot))
+        answer = await self.pool.send(self.request_bytes(person, medium, slot))
         if answer is None:
             self.broken += 1
             self.killed[person] += 1

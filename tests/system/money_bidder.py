@@ -108,17 +108,6 @@ def make_catalog(budgets):
             "campaigns": campaigns, "creatives": creatives}
 
 
-def ref_of(name):
-    """hash_str and cap_ref32 of frequency/cap_book.c: how an account is called in Redis."""
-    mask = (1 << 64) - 1
-    value = 0xcbf29ce484222325
-    for byte in name.encode():
-        value = (value ^ byte) * 0x100000001b3 & mask
-    value = (value ^ value >> 30) * 0xbf58476d1ce4e5b9 & mask
-    value = (value ^ value >> 27) * 0x94d049bb133111eb & mask
-    return (value ^ value >> 31) >> 32
-
-
 class Accounts:
     """Each limit of each budget: its cap, and what was truly spent of it."""
 
@@ -135,7 +124,7 @@ class Accounts:
         self.by_ref = {}
         for name, budget in budgets.items():
             unit = "impressions:" if budget.get("unit") == "impressions" else ""
-            self.by_ref[f"b:{{{ref_of(unit + name):08x}}}"] = name
+            self.by_ref[f"b:{{{harness.ref_of(unit + name):08x}}}"] = name
 
     def book(self, names, cost, told):
         for account in self.cap:

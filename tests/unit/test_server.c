@@ -126,6 +126,14 @@ static const char *client_read(int fd)
     }
 }
 
+/* What the server has answered after so many turns. */
+static struct str ask(struct fixture *fixture, int fd, const char *text, int count)
+{
+    client_send(fd, text);
+    turns(fixture, count);
+    return str_from(client_read(fd));
+}
+
 #define GET(path)     "GET " path " HTTP/1.1\r\nHost: h\r\n\r\n"
 #define OK(len, body) "HTTP/1.1 200 OK\r\nContent-Length: " len "\r\n\r\n" body
 
@@ -135,9 +143,7 @@ TEST(keep_alive_answers_one_after_the_other)
     setup(&f, NULL);
     int fd = client_open(&f);
     for (int i = 0; i < 3; i++) {
-        client_send(fd, GET("/a"));
-        turns(&f, 3);
-        CHECK_STR(str_from(client_read(fd)), OK("3", "/a "));
+        CHECK_STR(ask(&f, fd, GET("/a"), 3), OK("3", "/a "));
     }
     CHECK_INT(server_open_connections(f.server), 1);
     close(fd);
@@ -276,9 +282,7 @@ TEST(a_bad_request_is_answered_and_closed_without_reset)
     struct fixture f;
     setup(&f, NULL);
     int fd = client_open(&f);
-    client_send(fd, GET("/1") "GET /2 HTTP/1.1\r\nHost : h\r\n\r\n" GET("/3"));
-    turns(&f, 4);
-    CHECK_STR(str_from(client_read(fd)),
+    CHECK_STR(ask(&f, fd, GET("/1") "GET /2 HTTP/1.1\r\nHost : h\r\n\r\n" GET("/3"), 4),
               OK("3", "/1 ") "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n"
                              "Content-Length: 0\r\n\r\n<end>");
     CHECK_INT(f.handled, 1);
@@ -296,14 +300,12 @@ TEST(http_1_0_and_connection_close)
     struct fixture f;
     setup(&f, NULL);
     int fd = client_open(&f);
-    client_send(fd, "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
-    turns(&f, 3);
-    CHECK_STR(str_from(client_read(fd)), "HTTP/1.1 200 OK\r\nConnection: keep-alive\r\n"
-                                         "Content-Length: 2\r\n\r\n/ ");
-    client_send(fd, "HEAD / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n" GET("/no"));
-    turns(&f, 3);
-    CHECK_STR(str_from(client_read(fd)), "HTTP/1.1 200 OK\r\nConnection: close\r\n"
-                                         "Content-Length: 2\r\n\r\n<end>");
+    CHECK_STR(ask(&f, fd, "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", 3),
+              "HTTP/1.1 200 OK\r\nConnection: keep-alive\r\n"
+              "Content-Length: 2\r\n\r\n/ ");
+    CHECK_STR(ask(&f, fd, "HEAD / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n" GET("/no"), 3),
+              "HTTP/1.1 200 OK\r\nConnection: close\r\n"
+              "Content-Length: 2\r\n\r\n<end>");
     CHECK_INT(f.handled, 2);
     close(fd);
     teardown(&f);
@@ -316,12 +318,8 @@ TEST(expect_gets_100_when_the_body_has_not_begun)
     int fd = client_open(&f);
     const char *head = "POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\n"
                        "Content-Length: 2\r\n\r\n";
-    client_send(fd, head);
-    turns(&f, 3);
-    CHECK_STR(str_from(client_read(fd)), "HTTP/1.1 100 Continue\r\n\r\n");
-    client_send(fd, "ok");
-    turns(&f, 2);
-    CHECK_STR(str_from(client_read(fd)), OK("4", "/ ok"));
+    CHECK_STR(ask(&f, fd, head, 3), "HTTP/1.1 100 Continue\r\n\r\n");
+    CHECK_STR(ask(&f, fd, "ok", 2), OK("4", "/ ok"));
     client_send(fd, head);
     client_send(fd, "ok");
     turns(&f, 3);
@@ -374,9 +372,7 @@ TEST(a_head_is_judged_before_its_body)
             CHECK_INT(f.handled, 0);
         } else {
             CHECK_STR(str_from(answer), "");
-            client_send(fd, "body");
-            turns(&f, 2);
-            CHECK_STR(str_from(client_read(fd)), OK("7", "/x body"));
+            CHECK_STR(ask(&f, fd, "body", 2), OK("7", "/x body"));
         }
         close(fd);
         teardown(&f);
