@@ -118,7 +118,8 @@ static void store_int(enum field_kind kind, void *to, int32_t value)
     }
 }
 
-static const char *decode_int(struct decoder *d, const char *at, enum field_kind kind, void *to)
+static __attribute__((noinline)) const char *decode_int(struct decoder *d, const char *at,
+                                                        enum field_kind kind, void *to)
 {
     uint32_t small;
     unsigned length = json_text_small(&d->text, at, &small);
@@ -135,8 +136,8 @@ static const char *decode_int(struct decoder *d, const char *at, enum field_kind
     return at;
 }
 
-static const char *decode_micros(struct decoder *d, const char *at, enum field_kind kind,
-                                 int64_t *to)
+static __attribute__((noinline)) const char *decode_micros(struct decoder *d, const char *at,
+                                                           enum field_kind kind, int64_t *to)
 {
     unsigned length = json_text_small_micros(&d->text, at, to);
     if (LIKELY(length)) {
@@ -205,7 +206,8 @@ static const char *append_scalar(struct decoder *d, const char *at, enum field_k
                                     : append_text(d, at, list);
 }
 
-static const char *decode_list(struct decoder *d, const char *at, enum field_kind kind, void *list)
+static __attribute__((noinline)) const char *decode_list(struct decoder *d, const char *at,
+                                                         enum field_kind kind, void *list)
 {
     if (UNLIKELY(*at != '[')) {
         return append_scalar(d, at, kind, list);

@@ -27,9 +27,12 @@
 #include "bidder/base/json.h"
 #include "bidder/base/json_index.h"
 
+#define JSON_TEXT_WIDE 16
+
 struct json_text {
-    const char *begin; /* borrowed: strings returned are views into it */
-    const char *end;   /* behind the last closer */
+    const char *begin;  /* borrowed: strings returned are views into it */
+    const char *end;    /* behind the last closer */
+    size_t wide_places; /* from begin on: there JSON_TEXT_WIDE bytes can be read */
     struct str whole;
     const uint32_t *special; /* into index: nothing before it is at or behind the present place */
     struct arena *arena;     /* borrowed; for strings with escapes */
@@ -56,19 +59,18 @@ static inline enum json_type json_text_peek(const char *at)
     return (enum json_type)json_type_of[(unsigned char)*at];
 }
 
-static inline const char *json_text_space(const char *at)
+/* Behind the white space at `at`. */
+const char *json_text_space_run(const struct json_text *t, const char *at);
+
+static inline const char *json_text_space(const struct json_text *t, const char *at)
 {
-    while (UNLIKELY((unsigned char)*at <= ' ') &&
-           (*at == ' ' || *at == '\n' || *at == '\r' || *at == '\t')) {
-        at++;
-    }
-    return at;
+    return LIKELY((unsigned char)*at > ' ') ? at : json_text_space_run(t, at);
 }
 
-/* Whether the text has that many bytes at `at`, which may also lie outside of it. */
-static inline bool json_text_holds(const struct json_text *t, const char *at, size_t bytes)
+/* Whether the text has JSON_TEXT_WIDE bytes at `at`, which may also lie outside of it. */
+static inline bool json_text_holds_wide(const struct json_text *t, const char *at)
 {
-    return (uintptr_t)at >= (uintptr_t)t->begin && (uintptr_t)at + bytes <= (uintptr_t)t->end;
+    return (uintptr_t)at - (uintptr_t)t->begin < t->wide_places;
 }
 
 /* --- containers ---------------------------------------------------------------------------- */
@@ -91,17 +93,20 @@ static inline bool json_text_first(struct json_text *t, const char **at, char cl
         return false;
     }
     t->depth++;
-    *at = json_text_space(*at + 1);
+    *at = json_text_space(t, *at + 1);
     return **at != closer || json_text_leave(t, at);
 }
 
-/* Behind a member: true when another must start at *at. */
+/* Behind a member: true when another must start at *at (in objects: there or behind white space,
+ * as json_text_key takes it). */
 static inline bool json_text_next(struct json_text *t, const char **at, char closer)
 {
-    const char *here = json_text_space(*at);
-    *at = here;
+    const char *here = *at;
+    if (UNLIKELY(*here != ',')) {
+        *at = here = json_text_space(t, here);
+    }
     if (LIKELY(*here == ',')) {
-        *at = json_text_space(here + 1);
+        *at = closer == '}' ? here + 1 : json_text_space(t, here + 1);
         return true;
     }
     if (LIKELY(*here == closer)) {
@@ -148,10 +153,12 @@ json_text_string(struct json_text *t, const char *at, struct str *text)
 static inline __attribute__((always_inline)) const char *
 json_text_key(struct json_text *t, const char *at, struct str *key)
 {
+    at = LIKELY(*at == '"') ? at : json_text_space(t, at);
     if (LIKELY(*at == '"')) {
-        at = json_text_space(json_text_string(t, at, key));
+        at = json_text_string(t, at, key);
+        at = LIKELY(*at == ':') ? at : json_text_space(t, at);
         if (LIKELY(*at == ':')) {
-            return json_text_space(at + 1);
+            return json_text_space(t, at + 1);
         }
     }
     if (key) {
