@@ -5,7 +5,9 @@
  *         < event_log < brand_desk, swap_desk, dmp_desk < auction_desk, notice_desk             */
 #include "bidder/bidding_internal.h"
 
+#include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define GZIP_LEVEL         1
 #define GZIP_SLACK_BYTES   8192
@@ -193,6 +195,20 @@ static enum event_fsync fsync_of(const char *text)
                                         : EVENT_FSYNC_SECOND;
 }
 
+/* Beside the event logs, which are there for the same reason. */
+static void resume_swaps(struct bidding *bidding, const struct config *config)
+{
+    char path[4096];
+    int len = snprintf(path, sizeof(path), "%s/swaps-%u.state", config->event_log, bidding->owner);
+    bidding->swap_state = len < (int)sizeof(path) ? swap_state_open(path) : NULL;
+    if (bidding->swap_state) {
+        swap_book_resume(bidding->swap_book, bidding->swap_state);
+    } else {
+        log_warn("%s: cannot be used (%s); swap rights are lost when this worker is killed", path,
+                 strerror(errno));
+    }
+}
+
 static bool create_desks(struct bidding *bidding, const struct config *config)
 {
     if (config->event_log[0]) {
@@ -203,6 +219,7 @@ static bool create_desks(struct bidding *bidding, const struct config *config)
         if (!bidding->events) {
             return false;
         }
+        resume_swaps(bidding, config);
     }
     bidding->brands = brand_desk_create();
     if (bidding->brands) {
@@ -344,8 +361,10 @@ static void settle_up(struct bidding *bidding)
     }
     int64_t end_us = clock_mono_us() + SETTLE_UP_US;
     budget_ledger_drain(bidding->ledger);
+    swap_book_drain(bidding->swap_book);
     while (redis_is_up(bidding->redis) && clock_mono_us() < end_us &&
-           (notice_desk_pending(bidding->notices) || !budget_ledger_is_drained(bidding->ledger))) {
+           (notice_desk_pending(bidding->notices) || !budget_ledger_is_drained(bidding->ledger) ||
+            !swap_book_is_drained(bidding->swap_book))) {
         loop_timer_start(&bidding->tick, SETTLE_UP_TICK_US);
         loop_turn(&bidding->worker->loop, true);
     }
@@ -379,6 +398,7 @@ void bidding_destroy(struct bidding **out)
     redis_destroy(&bidding->redis);
     /* After Redis, whose end calls back what is under way; the others above outlive their calls. */
     swap_book_destroy(&bidding->swap_book);
+    swap_state_close(&bidding->swap_state);
     creative_counts_destroy(&bidding->counts);
     bidding_free_exchanges(bidding);
     gzip_destroy(&bidding->gzip);

@@ -27,6 +27,7 @@
 #include "pacing/budget.h"
 #include "pacing/pacer.h"
 #include "pacing/return_quota.h"
+#include "pacing/swap_state.h"
 
 #define MAX_ERROR_BYTES 4096
 
@@ -47,6 +48,7 @@ struct bidding {
     struct return_quota *quota;
     bool reconciled; /* the ledger was told what former runs spent */
     struct swap_book *swap_book;
+    struct swap_state *swap_state; /* NULL without event logs */
     struct event_log *events;
     struct report *report;
     struct creative_counts *counts;

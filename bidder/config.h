@@ -59,7 +59,8 @@
     X(STRING, state_dir, "state_dir", "/var/lib/jointcap", 0, 0,                                   \
       "Directory for what must outlive a restart: the catalog loaded last.")                       \
     X(STRING, event_log, "event_log", "", 0, 0,                                                    \
-      "Directory of the event logs; empty: none are written.")                                     \
+      "Directory of the event logs, and of the swap rights workers hold (else lost with a killed "   \
+      "worker); empty: none are written.")                                                           \
     X(STRING, event_fsync, "event_fsync", "second", 0, 0,                                          \
       "When event logs reach the disk: off, second or batch.")                                     \
     X(DURATION, deadline_us, "deadline", "100ms", 1000, 10 * SECOND_US,                            \

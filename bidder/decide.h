@@ -40,8 +40,8 @@ struct decision {
     bool swapped;                /* shown by a swap partner of the deal's owner */
     struct swap_partner partner; /* when swapped */
     uint32_t payer;              /* line whose budgets pay: the owner's when swapped, else line */
-    bool held;                   /* its exposure was written without asking: forced, or only announced */
-    bool reserve;                /* a strict reservation is needed before the bid may go out */
+    bool held;    /* its exposure was written without asking: forced, or only announced */
+    bool reserve; /* a strict reservation is needed before the bid may go out */
     struct freq_ticket ticket;
 };
 

@@ -3,9 +3,11 @@
 #include "pacing/swap.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "bidder/base/bug.h"
 #include "bidder/base/log.h"
+#include "pacing/swap_state.h"
 
 #define REPORT_US      1000000 /* what was given is told at least this often */
 #define ASK_US         100000  /* how soon after running dry more is asked for */
@@ -22,7 +24,8 @@ struct swap_pair {
     bool dropped;    /* no plan names it */
     bool refused[2]; /* a give was refused for want of rights since the last step */
     struct swap_step sent;
-    int64_t seq;
+    struct swap_saved *saved; /* mapped; NULL: a killed worker's rights are lost */
+    int64_t life, seq;
     int64_t used[2], held[2], undo[2];
     int64_t level[2]; /* rights kept at hand; grows while they run out between two steps */
     int64_t given[2]; /* all workers */
@@ -35,6 +38,8 @@ struct swap_book {
     struct redis *redis; /* borrowed */
     uint32_t owner;
     int64_t life;
+    struct swap_state *state; /* borrowed; may be NULL */
+    bool draining;
     struct swap_pair **pairs; /* owned; by plan index */
     uint32_t count;
 };
@@ -72,6 +77,28 @@ static struct swap_pair *find_pair(const struct swap_book *book, uint32_t ref)
     return NULL;
 }
 
+void swap_book_resume(struct swap_book *book, struct swap_state *state)
+{
+    BUG_ON(book->count);
+    book->state = state;
+}
+
+/* What was given in the life before, and not told, is told with the first step; that step holds no
+ * rights, so those of before come back. Steps of before that are still on their way are older. */
+static void take_up(struct swap_pair *pair, struct swap_book *book, uint32_t ref)
+{
+    pair->life = book->life;
+    pair->saved = book->state ? swap_state_entry(book->state, ref) : NULL;
+    if (pair->saved && pair->saved->life) {
+        pair->life = pair->saved->life;
+        pair->seq = pair->saved->seq;
+        memcpy(pair->used, pair->saved->used, sizeof(pair->used));
+        memcpy(pair->undo, pair->saved->undo, sizeof(pair->undo));
+    } else if (pair->saved) {
+        pair->saved->life = book->life;
+    }
+}
+
 enum status swap_book_configure(struct swap_book *book, const struct swap_plan *plans,
                                 uint32_t count, int64_t now_s)
 {
@@ -105,6 +132,9 @@ enum status swap_book_configure(struct swap_book *book, const struct swap_plan *
         }
     }
     for (uint32_t i = 0; i < count; i++) {
+        if (!pairs[i]->book) {
+            take_up(pairs[i], book, plans[i].ref);
+        }
         pairs[i]->book = book;
         pairs[i]->plan = plans[i];
         pairs[i]->dropped = false;
@@ -122,7 +152,7 @@ bool swap_may_give(const struct swap_book *book, uint32_t index, int side, int64
 {
     BUG_ON(index >= book->count || side < 0 || side > 1);
     struct swap_pair *pair = book->pairs[index];
-    if (pair->held[side] >= amount && !pair->dropped) {
+    if (pair->held[side] >= amount && !pair->dropped && !book->draining) {
         return true;
     }
     pair->refused[side] = true;
@@ -135,12 +165,19 @@ void swap_give(struct swap_book *book, uint32_t index, int side, int64_t amount)
     BUG_ON(pair->held[side] < amount || amount < 0);
     pair->held[side] -= amount;
     pair->used[side] += amount;
+    if (pair->saved) {
+        pair->saved->used[side] = pair->used[side];
+    }
 }
 
 void swap_undo(struct swap_book *book, uint32_t index, int side, int64_t amount)
 {
     BUG_ON(index >= book->count || side < 0 || side > 1 || amount < 0);
-    book->pairs[index]->undo[side] += amount;
+    struct swap_pair *pair = book->pairs[index];
+    pair->undo[side] += amount;
+    if (pair->saved) {
+        pair->saved->undo[side] = pair->undo[side];
+    }
 }
 
 int64_t swap_balance(const struct swap_book *book, uint32_t index)
@@ -159,6 +196,20 @@ void swap_view(const struct swap_book *book, uint32_t index, struct swap_view *v
 
 /* --- leases --------------------------------------------------------------------------------- */
 
+/* The ledger has heard of a later life than ours, which a process without our state led. */
+static void start_over(struct swap_pair *pair)
+{
+    int64_t next = pair->life + 1;
+    pair->life = pair->book->life > next ? pair->book->life : next;
+    pair->seq = 0;
+    for (int i = 0; i < 2; i++) {
+        pair->used[i] = pair->held[i] = pair->undo[i] = 0;
+    }
+    if (pair->saved) {
+        *pair->saved = (struct swap_saved){.ref = pair->plan.ref, .life = pair->life};
+    }
+}
+
 static void on_reply(void *owner, enum redis_result result, const struct redis_value *value)
 {
     struct swap_pair *pair = owner;
@@ -174,6 +225,9 @@ static void on_reply(void *owner, enum redis_result result, const struct redis_v
         return;
     }
     pair->resend = false;
+    if (reply.seq != pair->sent.seq) {
+        start_over(pair);
+    }
     for (int i = 0; i < 2; i++) {
         pair->held[i] += reply.seq == pair->sent.seq ? reply.grant[i] : 0;
         pair->given[i] = reply.given[i];
@@ -232,20 +286,45 @@ static void make_step(struct swap_pair *pair)
     set_level(pair, 1);
     pair->sent = (struct swap_step){
         .owner = pair->book->owner,
-        .life = pair->book->life,
+        .life = pair->life,
         .seq = ++pair->seq,
         .limit = pair->limit,
         .least = 1,
     };
+    if (pair->saved) {
+        pair->saved->seq = pair->seq;
+    }
     for (int i = 0; i < 2; i++) {
-        bool give_up = pair->dropped || (pair->limit < pair->plan.limit && !pair->refused[i]);
+        bool over = pair->dropped || pair->book->draining;
+        bool give_up = over || (pair->limit < pair->plan.limit && !pair->refused[i]);
         pair->held[i] = give_up ? 0 : pair->held[i];
         pair->sent.used[i] = pair->used[i];
         pair->sent.held[i] = pair->held[i];
         pair->sent.undo[i] = pair->undo[i];
-        pair->sent.want[i] = wanted(pair, i);
+        pair->sent.want[i] = over ? 0 : wanted(pair, i);
         pair->refused[i] = false;
     }
+}
+
+void swap_book_drain(struct swap_book *book)
+{
+    book->draining = true;
+    for (uint32_t i = 0; i < book->count; i++) {
+        book->pairs[i]->next_us = 0;
+    }
+}
+
+bool swap_book_is_drained(const struct swap_book *book)
+{
+    for (uint32_t i = 0; i < book->count; i++) {
+        const struct swap_pair *pair = book->pairs[i];
+        if (pair->pending || pair->resend || pair->held[0] || pair->held[1] ||
+            memcmp(pair->used, pair->sent.used, sizeof(pair->used)) != 0 ||
+            memcmp(pair->undo, pair->sent.undo, sizeof(pair->undo)) != 0) {
+            return false;
+        }
+    }
+    return true;
 }
 
 void swap_tick(struct swap_book *book, int64_t now_us, int64_t now_s)

@@ -9,7 +9,9 @@
  *   X + O0 + Z0 <= L        -X + O1 + Z1 <= L
  *
  * L = max(100, 1% of the smaller brand's planned impressions), shrinking to 0 over the last 10% of
- * the flight. Amounts are impressions, or micros when the swap is by value (a deal's CPM / 1000
+ * the flight. Rights of a killed worker come back with its next process (pacing/swap_state.h); in Z
+ * are those of which nothing is known any more: of a machine that went down, or of workers without
+ * a folder for event logs. Amounts are impressions, or micros when the swap is by value (a deal's CPM / 1000
  * each). Given is counted when the bid goes out: a guaranteed deal's bid is shown. A loss notice
  * takes it back as soon as that leaves both bounds intact. */
 #pragma once
@@ -77,10 +79,17 @@ struct swap_view {
 };
 
 struct swap_book;
+struct swap_state;
 
 /* redis is borrowed; life grows from one run of this owner to the next. NULL: memory is out. */
 struct swap_book *swap_book_create(struct redis *redis, uint32_t owner, int64_t life);
 void swap_book_destroy(struct swap_book **book);
+/* Before the first configure: goes on where the last process of this owner was killed, and leaves
+ * the same to the next. state is borrowed; without one, rights held by a killed worker are lost. */
+void swap_book_resume(struct swap_book *book, struct swap_state *state);
+/* No more giving; with the next ticks the rights go back. */
+void swap_book_drain(struct swap_book *book);
+bool swap_book_is_drained(const struct swap_book *book);
 /* Plan i is what pair i means from now on; pairs that stay (by ref) keep their rights. */
 enum status swap_book_configure(struct swap_book *book, const struct swap_plan *plans,
                                 uint32_t count, int64_t now_s) MUST_USE;

@@ -1,9 +1,12 @@
 #include "tests/test.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "bidder/base/prng.h"
 #include "pacing/swap.h"
+#include "pacing/swap_state.h"
 
 /* A Redis of this test's own: one ledger, commands answered later, or not at all. */
 #define MAX_PENDING 64
@@ -104,9 +107,54 @@ static void drop_pending_of(struct swap_book *book, struct swap_book **books)
     pending_count = 0;
 }
 
-/* Random traffic until the flight's end. Returns the true balance: what was given, in all lives. */
-static int64_t run(uint64_t seed, bool crashes, int bias_percent, int64_t *gives)
+/* Steps of a killed worker that are still on their way: applied whenever, answered to nobody. */
+static struct swap_step stray[MAX_PENDING];
+static int stray_count;
+
+static void stray_pending_of(uint32_t owner)
 {
+    for (int i = 0; i < pending_count;) {
+        if (pending[i].step.owner == owner && stray_count < MAX_PENDING) {
+            stray[stray_count++] = pending[i].step;
+            pending[i] = pending[--pending_count];
+        } else {
+            i++;
+        }
+    }
+}
+
+static void apply_stray(void)
+{
+    struct swap_step_reply reply;
+    if (stray_count) {
+        swap_step_apply(&ledger, &stray[--stray_count], &reply);
+    }
+}
+
+static void state_path(int worker, char path[64])
+{
+    snprintf(path, 64, "/tmp/test_swap-%d-%d.state", (int)getpid(), worker);
+}
+
+static struct swap_book *book_create(int worker, int64_t life, struct swap_state **state)
+{
+    char path[64];
+    struct swap_book *book = swap_book_create(NULL, (uint32_t)worker + 1, life);
+    if (state) {
+        state_path(worker, path);
+        *state = swap_state_open(path);
+        CHECK(*state != NULL);
+        CHECK(swap_state_open(path) == NULL); /* only one goes on from it */
+        swap_book_resume(book, *state);
+    }
+    return book;
+}
+
+/* Random traffic until the flight's end. Returns the true balance: what was given, in all lives. */
+static int64_t run_with(uint64_t seed, bool crashes, bool resume, int bias_percent, int64_t *gives)
+{
+    struct swap_state *states[WORKERS] = {NULL};
+    stray_count = 0;
     struct prng prng = {.state = seed};
     struct swap_book *books[WORKERS];
     struct swap_plan plan = {.ref = 7, .limit = 100, .unit = 1, .start_s = 0, .end_s = 1000};
@@ -115,7 +163,10 @@ static int64_t run(uint64_t seed, bool crashes, int bias_percent, int64_t *gives
     pending_count = 0;
     *gives = 0;
     for (int w = 0; w < WORKERS; w++) {
-        books[w] = swap_book_create(NULL, (uint32_t)w + 1, life);
+        char path[64];
+        state_path(w, path);
+        (void)unlink(path);
+        books[w] = book_create(w, life, resume ? &states[w] : NULL);
         CHECK_INT(swap_book_configure(books[w], &plan, 1, 0), STATUS_OK);
     }
     for (int64_t t = 0; t < 1000 * 100; t++) { /* 10 ms steps */
@@ -137,13 +188,21 @@ static int64_t run(uint64_t seed, bool crashes, int bias_percent, int64_t *gives
         if (pending_count && prng_below(&prng, 3) == 0) {
             answer(&prng, (int)prng_below(&prng, (uint64_t)pending_count), crashes);
         }
+        if (prng_below(&prng, 200) == 0) {
+            apply_stray();
+        }
         if (now_s < 900) {
             check_bounds(100);
         }
         if (crashes && now_s < 900 && prng_below(&prng, 10000) == 0) {
-            drop_pending_of(books[w], books);
+            if (resume) {
+                stray_pending_of((uint32_t)w + 1);
+                swap_state_close(&states[w]); /* the kernel keeps what was written either way */
+            } else {
+                drop_pending_of(books[w], books);
+            }
             swap_book_destroy(&books[w]);
-            books[w] = swap_book_create(NULL, (uint32_t)w + 1, ++life);
+            books[w] = book_create(w, ++life, resume ? &states[w] : NULL);
             CHECK_INT(swap_book_configure(books[w], &plan, 1, now_s), STATUS_OK);
         }
     }
@@ -156,9 +215,18 @@ static int64_t run(uint64_t seed, bool crashes, int bias_percent, int64_t *gives
         }
     }
     for (int w = 0; w < WORKERS; w++) {
+        char path[64];
+        state_path(w, path);
+        swap_state_close(&states[w]);
         swap_book_destroy(&books[w]);
+        (void)unlink(path);
     }
     return truth;
+}
+
+static int64_t run(uint64_t seed, bool crashes, int bias_percent, int64_t *gives)
+{
+    return run_with(seed, crashes, false, bias_percent, gives);
 }
 
 TEST(the_bound_holds_with_four_workers_and_both_sides_keep_swapping)
@@ -185,6 +253,68 @@ TEST(the_bound_holds_with_lost_answers_and_killed_workers)
         (void)run(seed, true, 60, &gives);
         CHECK(gives > 500);
     }
+}
+
+TEST(with_their_state_killed_workers_lose_no_right_and_the_ledger_is_the_truth)
+{
+    for (uint64_t seed = 40; seed < 60; seed++) {
+        int64_t gives;
+        int64_t truth = run_with(seed, true, true, 60, &gives);
+        CHECK(gives > 500);
+        CHECK_INT(ledger.unknown[0] + ledger.unknown[1], 0);
+        CHECK_INT(ledger.out[0] + ledger.out[1], 0);
+        CHECK_INT(ledger.given[0] - ledger.given[1] - ledger.undo[0] + ledger.undo[1], truth);
+    }
+}
+
+TEST(a_state_that_is_not_ours_or_not_current_starts_from_nothing)
+{
+    static const char *const texts[] = {"", "something else", "JCSWAP1\0another boot"};
+    char path[64];
+    state_path(9, path);
+    for (size_t i = 0; i < COUNT_OF(texts); i++) {
+        FILE *file = fopen(path, "w");
+        CHECK(file != NULL);
+        fwrite(texts[i], 1, i == 2 ? 20 : strlen(texts[i]), file);
+        fclose(file);
+        struct swap_state *state = swap_state_open(path);
+        CHECK(state != NULL);
+        CHECK_INT(swap_state_entry(state, 7)->life, 0);
+        swap_state_entry(state, 8)->life = 5;
+        swap_state_close(&state);
+        state = swap_state_open(path);
+        CHECK_INT(swap_state_entry(state, 8)->life, 5);
+        swap_state_close(&state);
+    }
+    (void)unlink(path);
+    CHECK(swap_state_open("/nowhere/at/all") == NULL);
+}
+
+TEST(a_state_older_than_the_ledger_starts_a_new_life)
+{
+    char path[64];
+    struct swap_state *state;
+    struct swap_plan plan = {.ref = 7, .limit = 100, .unit = 1, .start_s = 0, .end_s = 1000};
+    memset(&ledger, 0, sizeof(ledger));
+    pending_count = 0;
+    state_path(0, path);
+    (void)unlink(path);
+    struct swap_book *book = book_create(0, 3, &state);
+    struct swap_step step = {.owner = 1, .life = 5, .seq = 4, .limit = 100, .least = 1};
+    struct swap_step_reply reply;
+    struct prng prng = {.state = 1};
+    swap_step_apply(&ledger, &step, &reply); /* a process without the state, meanwhile */
+    CHECK_INT(swap_book_configure(book, &plan, 1, 0), STATUS_OK);
+    for (int i = 0; i < 40 && !swap_may_give(book, 0, 0, 1); i++) {
+        swap_tick(book, i * 1000000ll, i);
+        while (pending_count) {
+            answer(&prng, 0, false);
+        }
+    }
+    CHECK(swap_may_give(book, 0, 0, 1));
+    swap_state_close(&state);
+    swap_book_destroy(&book);
+    (void)unlink(path);
 }
 
 TEST(the_limit_shrinks_over_the_last_tenth_of_the_flight)
