@@ -456,7 +456,8 @@ static bool send_cell(struct report *report, uint32_t index, int64_t now_s)
 /* Readers of reports have no catalog: today is what its timezone says. Told once an hour. */
 static void tell_zone(struct report *report, int64_t now_s)
 {
-    struct str zone = report->catalog(report->context)->tz.name;
+    const struct catalog *catalog = report->catalog(report->context);
+    struct str zone = catalog ? catalog->tz.name : STR_NONE;
     if (!zone.len || zone.len >= ZONE_BYTES) {
         return;
     }
