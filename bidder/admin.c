@@ -203,6 +203,14 @@ static void finish_in_worker(struct admin_call *call, int status, const char *co
         log_warn("admin: a reply is too large and is cut");
         reply.failed = false;
     }
+    if (!control_has_room(call->owner, reply.len)) {
+        static const char busy[] = "too many answers wait: ask again\n";
+        head[0] = 503;
+        buf_reset(&reply);
+        buf_put(&reply, head, sizeof(head));
+        buf_put(&reply, content_type, head[1]);
+        BUF_PUT_LITERAL(&reply, busy);
+    }
     control_send(call->owner, CONTROL_REPLY, call->id, buf_str(&reply));
     buf_deinit(&reply);
     free(call);

@@ -23,21 +23,23 @@ static void lost(struct control *control)
 
 static void flush(struct control *control)
 {
-    size_t done = 0;
     bool blocked = false;
-    while (done < control->out.len && !blocked) {
-        ssize_t sent =
-            send(control->fd, control->out.data + done, control->out.len - done, MSG_NOSIGNAL);
+    while (control->out_sent < control->out.len && !blocked) {
+        ssize_t sent = send(control->fd, control->out.data + control->out_sent,
+                            control->out.len - control->out_sent, MSG_NOSIGNAL);
         if (sent >= 0) {
-            done += (size_t)sent;
+            control->out_sent += (size_t)sent;
         } else if (errno != EINTR) {
             /* A lost peer shows as the end of input, in on_readable: never in the middle of a
              * caller's control_send. */
             blocked = errno == EAGAIN;
-            done = blocked ? done : control->out.len;
+            control->out_sent = blocked ? control->out_sent : control->out.len;
         }
     }
-    buf_consume(&control->out, done);
+    if (control->out_sent > control->out.len / 2) { /* not each time: all the rest is moved */
+        buf_consume(&control->out, control->out_sent);
+        control->out_sent = 0;
+    }
     if (blocked != control->writing) {
         control->writing = blocked;
         (blocked ? loop_io_start : loop_io_stop)(&control->writable);
@@ -93,6 +95,7 @@ void control_open(struct control *control, struct loop *loop, int fd)
     control->loop = loop;
     control->fd = fd;
     control->writing = false;
+    control->out_sent = 0;
     fcntl(fd, F_SETFL, O_NONBLOCK);
     buf_init(&control->in, CONTROL_MAX_BYTES + 2 * CONTROL_RECV_BYTES);
     buf_init(&control->out, CONTROL_MAX_BYTES + 2 * CONTROL_RECV_BYTES);
@@ -112,6 +115,12 @@ void control_close(struct control *control)
     control->fd = -1;
     buf_deinit(&control->in);
     buf_deinit(&control->out);
+}
+
+bool control_has_room(const struct control *control, size_t len)
+{
+    size_t queued = control->fd < 0 ? 0 : control->out.len - control->out_sent;
+    return len <= CONTROL_MAX_BYTES && (!queued || queued + len <= CONTROL_QUEUE_BYTES);
 }
 
 void control_send(struct control *control, enum control_type type, uint64_t id, struct str payload)

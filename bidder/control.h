@@ -17,6 +17,9 @@
 #include "bidder/base/str.h"
 
 #define CONTROL_MAX_BYTES (512u << 20)
+/* What may wait for the other end before calls and their replies are turned away: clients of the
+ * admin port decide how many there are. What the two say for themselves always has room. */
+#define CONTROL_QUEUE_BYTES (64u << 20)
 
 enum control_type {
     CONTROL_PREPARE,
@@ -35,6 +38,7 @@ struct control {
     struct loop_io readable, writable;
     bool writing;
     struct buf in, out;
+    size_t out_sent; /* of out; cut off when it is more than half */
     /* payload is valid during the call, which may close the channel */
     void (*message)(void *context, enum control_type type, uint64_t id, struct str payload);
     void (*closed)(void *context);
@@ -44,5 +48,8 @@ struct control {
 /* The callbacks and context are set by the caller first. fd becomes non-blocking and owned. */
 void control_open(struct control *control, struct loop *loop, int fd);
 void control_close(struct control *control);
+/* Does the queue take a payload of this length that somebody else asked for? An empty queue takes
+ * any. */
+bool control_has_room(const struct control *control, size_t len);
 /* Queued and sent as the socket takes it; dropped when the channel is closed. */
 void control_send(struct control *control, enum control_type type, uint64_t id, struct str payload);

@@ -32,7 +32,8 @@ bool supervisor_send(struct supervisor *supervisor, unsigned worker, enum contro
                      uint64_t id, struct str payload)
 {
     struct place *place = &supervisor->places[worker];
-    if (place->state != PLACE_UP) {
+    if (place->state != PLACE_UP ||
+        (type == CONTROL_CALL && !control_has_room(&place->control, payload.len))) {
         return false;
     }
     control_send(&place->control, type, id, payload);
