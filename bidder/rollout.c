@@ -50,7 +50,7 @@ static enum status write_next(const struct rollout *rollout, struct str text)
 {
     char path[PATH_BYTES];
     state_path(rollout, "catalog.next.json", path);
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0640);
     bool good = fd >= 0;
     while (good && text.len) {
         ssize_t written = write(fd, text.ptr, text.len);
@@ -74,8 +74,11 @@ static enum status copy_to_next(const struct rollout *rollout, const char *path)
 {
     struct buf text;
     buf_init(&text, (size_t)rollout->supervisor->config->max_catalog_bytes);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t got = fd < 0 ? -1 : 1;
+    /* Not blocking: a pipe that nobody writes into must not stop the supervisor. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    struct stat kind = {0};
+    bool regular = fd >= 0 && fstat(fd, &kind) == 0 && S_ISREG(kind.st_mode);
+    ssize_t got = regular ? 1 : -1;
     while (got > 0) {
         char *at = buf_reserve(&text, 64 * 1024);
         got = at ? read(fd, at, 64 * 1024) : -1;
@@ -84,7 +87,9 @@ static enum status copy_to_next(const struct rollout *rollout, const char *path)
     enum status status = STATUS_IO;
     if (got < 0) {
         log_error("catalog %s: %s", path,
-                  buf_failed(&text) ? "larger than max_catalog" : strerror(errno));
+                  fd >= 0 && !regular ? "not a regular file"
+                  : buf_failed(&text) ? "larger than max_catalog"
+                                      : strerror(errno));
     } else {
         status = write_next(rollout, buf_str(&text));
     }

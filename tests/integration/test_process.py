@@ -165,6 +165,30 @@ class CatalogTest(ProcessCase):
         self.assertEqual((status, answer["activated"]), (200, True))
         self.assertEqual(jointcap.readyz()[1]["catalog_generation"], answer["generation"])
 
+    def test_a_pipe_in_place_of_the_catalog_stops_nothing(self):
+        path = f"{self.folder}/catalog.json"
+        with open(path, "w") as file:
+            file.write(harness.CATALOG.read_text())
+        jointcap = self.jointcap(catalog=path)
+        os.unlink(path)
+        os.mkfifo(path)
+        os.kill(jointcap.pid, signal.SIGHUP)
+        harness.wait_until(lambda: "not a regular file" in jointcap.text(), "the refusal")
+        self.assertEqual(jointcap.readyz()[1]["catalog_generation"], 1)
+
+    def test_a_link_in_the_state_dir_leads_nowhere(self):
+        state, victim = f"{self.folder}/state", f"{self.folder}/victim"
+        jointcap = self.jointcap(state_dir=state)
+        with open(victim, "w") as file:
+            file.write("mine")
+        os.symlink(victim, f"{state}/catalog.next.json")
+        catalog = harness.CATALOG.read_text()
+        self.assertEqual(jointcap.admin("POST", "/catalog", catalog)[0], 500)
+        with open(victim) as file:
+            self.assertEqual(file.read(), "mine")
+        os.unlink(f"{state}/catalog.next.json")
+        self.assertEqual(jointcap.admin("POST", "/catalog", catalog)[0], 200)
+
     def test_sighup_reads_the_file_again(self):
         path = f"{self.folder}/catalog.json"
         catalog = json.loads(harness.CATALOG.read_text())
