@@ -29,14 +29,30 @@ struct explain {
 #define EXPLAIN_SCRATCH_BYTES (16 * 1024)
 #define EXPLAIN_SCRATCH_LIMIT (1024 * 1024)
 
+/* A request may hold what a terminal takes for an order: control characters do not get through. */
+static void clean(struct buf *text, size_t from)
+{
+    for (size_t i = from; i < text->len; i++) {
+        unsigned char c = (unsigned char)text->data[i];
+        unsigned char next = i + 1 < text->len ? (unsigned char)text->data[i + 1] : 0;
+        if (c < ' ' || c == 0x7f) {
+            text->data[i] = '?';
+        } else if (c == 0xc2 && next >= 0x80 && next < 0xa0) { /* U+0080 to U+009F */
+            text->data[i] = text->data[i + 1] = '?';
+        }
+    }
+}
+
 static void put_line(struct explain *explain, struct str line, const char *verdict,
                      const char *reason)
 {
+    size_t from = explain->out.len;
     buf_printf(&explain->out, "  %-28.*s %-6s %s", STR_ARG(line), verdict, reason);
     if (explain->detail.len) {
         BUF_PUT_LITERAL(&explain->out, ": ");
         buf_put_str(&explain->out, buf_str(&explain->detail));
     }
+    clean(&explain->out, from);
     buf_put_char(&explain->out, '\n');
     buf_reset(&explain->detail);
 }
@@ -144,6 +160,7 @@ static void put_imp(struct explain *explain, const struct bidreq_imp *imp)
 {
     const struct auction *auction = explain->auction;
     const struct catalog_exchange *profile = &auction->catalog->exchanges[auction->exchange];
+    size_t from = explain->out.len;
     buf_printf(&explain->out, "impression %.*s:%s%s%s%s", STR_ARG(imp->id),
                imp->banner ? " banner" : "", imp->video ? " video" : "", imp->audio ? " audio" : "",
                imp->native ? " native" : "");
@@ -153,7 +170,9 @@ static void put_imp(struct explain *explain, const struct bidreq_imp *imp)
     for (uint32_t d = 0; d < imp->deals.count; d++) {
         buf_printf(&explain->out, "%s%.*s", d ? ", " : ", deals ", STR_ARG(imp->deals.items[d].id));
     }
-    buf_put_str(&explain->out, imp->private_auction ? STR(" (private auction)\n") : STR("\n"));
+    buf_put_str(&explain->out, imp->private_auction ? STR(" (private auction)") : STR_NONE);
+    clean(&explain->out, from);
+    buf_put_char(&explain->out, '\n');
 }
 
 static void explain_finish(struct explain *explain, struct str text)
@@ -228,9 +247,11 @@ static void explain_begin(struct explain *explain)
 {
     struct auction *auction = explain->auction;
     const struct catalog *catalog = auction->catalog;
-    buf_printf(&explain->out, "request %.*s on %.*s, catalog generation %llu, %u impression(s)\n",
+    buf_printf(&explain->out, "request %.*s on %.*s, catalog generation %llu, %u impression(s)",
                STR_ARG(auction->request.id), STR_ARG(catalog->exchanges[auction->exchange].id),
                (unsigned long long)catalog->generation, auction->request.imp.count);
+    clean(&explain->out, 0);
+    buf_put_char(&explain->out, '\n');
     put_person(explain);
     on_step(explain);
 }

@@ -106,6 +106,17 @@ class Auctions(harness.Case):
         # At a millisecond a turn: no machine looks at so many lines in a few of them.
         self.assertGreater(jointcap.delta(before, "jointcap_loop_turns_total"), 3)
 
+    def test_an_explanation_holds_no_orders_for_a_terminal(self):
+        jointcap = self.start(catalogs.catalog())
+        request = catalogs.request("p", id="\x1b[2J\n  red-rtb  would\x7f", user={"id": "\x1b"})
+        request["imp"][0].update(id="\x1b]0;x\x07", pmp={"deals": [{"id": "d\u009b1m"}]})
+        request["site"]["domain"] = "a\x1b[1mb.example"
+        status, _, text = jointcap.admin("POST", "/explain?exchange=x", json.dumps(request))
+        self.assertEqual(status, 200)
+        self.assertNotRegex(text.decode(), "[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+        self.assertTrue(text.decode().startswith("request ?[2J?  red-rtb  would? on x, "), text)
+        self.assertEqual(len(re.findall(r"^  red-rtb ", text.decode(), re.M)), 1)
+
     def test_the_gauge_of_running_auctions_is_right_while_they_run(self):
         jointcap = self.start(catalogs.catalog())
 
