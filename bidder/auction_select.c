@@ -126,12 +126,15 @@ static bool select_imp(struct auction *auction, struct target_request *target,
     const struct catalog *catalog = auction->catalog;
     uint32_t lines[MAX_MATCHES];
     bool truncated = false;
-    struct imp_deals deals;
-    if (!imp_deals_resolve(&deals, catalog, auction->exchange, decision->imp, &auction->arena) ||
-        !find_pushes(auction, &deals, decision)) {
+    struct select_imp *on = arena_alloc(&auction->arena, sizeof(*on));
+    if (!on ||
+        !select_imp_prepare(on, catalog, auction->exchange, &auction->request, decision->imp,
+                            &auction->arena) ||
+        !find_pushes(auction, &on->deals, decision)) {
         return false;
     }
-    uint32_t count = target_find(catalog, target, &deals, lines, MAX_MATCHES, &truncated);
+    decision->on = on;
+    uint32_t count = target_find(catalog, target, &on->deals, lines, MAX_MATCHES, &truncated);
     if (truncated) {
         auction_note_truncated(auction);
     }
@@ -150,8 +153,7 @@ static bool select_imp(struct auction *auction, struct target_request *target,
         }
         struct offer *offer = &decision->offers[decision->offer_count];
         enum select_miss miss = select_offer(
-            catalog, auction->exchange, &auction->request, decision->imp, lines[i],
-            auction_line_price(auction, decision->imp, line), &auction->arena, offer, NULL);
+            on, lines[i], auction_line_price(auction, decision->imp, line), offer, NULL);
         if (miss) {
             drop_line(auction, decision, lines[i], auction_reason_of_select(miss));
         } else {

@@ -90,6 +90,10 @@ bool catalog_to_own_currency(const struct catalog *catalog, struct str code, int
                              int64_t *own_micros)
 {
     int64_t rate = currency_rate(catalog, code);
+    if (LIKELY(rate == MICROS_PER_UNIT)) { /* our own: nothing to divide */
+        *own_micros = micros;
+        return true;
+    }
     return rate > 0 && narrow(divide((wide)micros * rate, MICROS_PER_UNIT, true), own_micros);
 }
 
@@ -97,6 +101,10 @@ bool catalog_from_own_currency(const struct catalog *catalog, struct str code, i
                                int64_t *micros)
 {
     int64_t rate = currency_rate(catalog, code);
+    if (LIKELY(rate == MICROS_PER_UNIT)) {
+        *micros = own_micros;
+        return true;
+    }
     return rate > 0 && narrow(divide((wide)own_micros * MICROS_PER_UNIT, rate, false), micros);
 }
 

@@ -78,8 +78,7 @@ static bool lend(const struct decide_context *context, struct decision *decision
     struct offer *offer = arena_alloc(context->arena, sizeof(*offer));
     struct decide_choice choice = {.offer = offer, .payer = payer};
     if (!offer || !line_is_on(context, &context->catalog->lines[line]) ||
-        select_offer_on_deal(context->catalog, context->exchange, context->request, decision->imp,
-                             line, push->deal, push->wire, context->arena, offer) != SELECT_OK ||
+        select_offer_on_deal(decision->on, line, push->deal, push->wire, offer) != SELECT_OK ||
         decide_eligible(context, offer, &choice.creative, &choice.uncapped) != NO_BID_NONE ||
         decide_take(context, decision, &choice) != NO_BID_NONE) {
         return false;
@@ -193,9 +192,8 @@ static uint32_t fill_offers(const struct decide_context *context, const struct d
                                       context->now_s >= line->end_s
                                   ? NULL
                                   : arena_alloc(context->arena, sizeof(*offer));
-        if (offer && select_offer_on_deal(catalog, context->exchange, context->request,
-                                          decision->imp, lines.items[i], push->deal, push->wire,
-                                          context->arena, offer) == SELECT_OK) {
+        if (offer && select_offer_on_deal(decision->on, lines.items[i], push->deal, push->wire,
+                                          offer) == SELECT_OK) {
             offers[count++] = offer;
         }
     }

@@ -106,9 +106,13 @@ static void explain_line(struct explain *explain, const struct decide_context *c
         return;
     }
     struct offer offer;
-    enum no_bid_reason reason = auction_reason_of_select(select_offer(
-        catalog, auction->exchange, &auction->request, imp, index,
-        auction_line_price(auction, imp, line), &explain->scratch, &offer, &explain->detail));
+    struct select_imp on;
+    enum no_bid_reason reason = NO_BID_NO_MEMORY;
+    if (select_imp_prepare(&on, catalog, auction->exchange, &auction->request, imp,
+                           &explain->scratch)) {
+        reason = auction_reason_of_select(select_offer(
+            &on, index, auction_line_price(auction, imp, line), &offer, &explain->detail));
+    }
     uint32_t creative = CATALOG_NONE;
     bool uncapped = false;
     if (!reason) {

@@ -6,6 +6,7 @@
 
 #include "bidder/base/bug.h"
 #include "bidder/base/hash.h"
+#include "bidder/base/prng.h"
 #include "bidder/select_internal.h"
 
 const char *select_miss_name(enum select_miss miss)
@@ -18,19 +19,6 @@ const char *select_miss_name(enum select_miss miss)
 }
 
 /* --- deals --------------------------------------------------------------------------------- */
-
-/* The deal of the line that a wire deal means, or CATALOG_NONE. */
-static uint32_t line_deal(const struct select_context *context, const struct bidreq_deal *wire)
-{
-    const struct index_list *deals = &context->line->deals;
-    for (uint32_t i = 0; i < deals->count; i++) {
-        const struct catalog_deal *deal = &context->catalog->deals[deals->items[i]];
-        if (deal->exchange == context->exchange_index && str_eq(deal->id, wire->id)) {
-            return deals->items[i];
-        }
-    }
-    return CATALOG_NONE;
-}
 
 /* Is there a way to buy at all? The miss of the deal that got furthest, otherwise. */
 static enum select_miss find_way(struct select_context *context)
@@ -45,15 +33,16 @@ static enum select_miss find_way(struct select_context *context)
         return SELECT_OK;
     }
     enum select_miss furthest = SELECT_DEAL;
-    for (uint32_t i = 0; i < imp->deals.count; i++) {
-        if (line_deal(context, &imp->deals.items[i]) == CATALOG_NONE) {
-            continue;
+    const struct imp_deals *offered = &context->on->deals;
+    for (uint32_t i = 0; i < context->line->deals.count; i++) {
+        uint32_t at = imp_deals_first(offered, context->line->deals.items[i]);
+        for (; at != CATALOG_NONE; at = imp_deals_after(offered, at)) {
+            enum select_miss miss = select_deal_open(context, &imp->deals.items[at]);
+            if (!miss) {
+                return SELECT_OK;
+            }
+            furthest = miss > furthest ? miss : furthest;
         }
-        enum select_miss miss = select_deal_open(context, &imp->deals.items[i]);
-        if (!miss) {
-            return SELECT_OK;
-        }
-        furthest = miss > furthest ? miss : furthest;
     }
     if (furthest == SELECT_DEAL) {
         SELECT_DETAIL(detail, "none of its deals is offered");
@@ -128,10 +117,22 @@ static enum select_miss advertiser_usable(const struct select_context *context)
 
 /* --- offers -------------------------------------------------------------------------------- */
 
-/* Buying order first; then, it is the same impression, the cheaper way. */
+/* Buying order first; then, it is the same impression, the cheaper way; then the wire's order. */
 static bool offer_better(const struct offer *a, const struct offer *b)
 {
-    return a->buying != b->buying ? a->buying < b->buying : a->price_micros < b->price_micros;
+    return a->buying != b->buying               ? a->buying < b->buying
+           : a->price_micros != b->price_micros ? a->price_micros < b->price_micros
+                                                : a->wire_deal < b->wire_deal;
+}
+
+/* The offer through one wire deal; creatives: room for those that fit. */
+static enum select_miss price_deal(const struct select_context *context, int64_t price_cpm_micros,
+                                   struct offer *offer, const uint16_t *fitting, uint32_t fit_count)
+{
+    offer->buying = context->catalog->deals[offer->deal].buying;
+    offer->creative_count = fit_count;
+    memcpy(offer->creatives, fitting, fit_count * sizeof(*fitting));
+    return select_price_offer(context, price_cpm_micros, offer);
 }
 
 static enum select_miss price_best_deal(const struct select_context *context,
@@ -139,34 +140,34 @@ static enum select_miss price_best_deal(const struct select_context *context,
                                         const uint16_t *fitting, uint32_t fit_count,
                                         uint16_t *spare)
 {
-    const struct bidreq_imp *imp = context->imp;
+    const struct index_list *deals = &context->line->deals;
+    const struct imp_deals *offered = &context->on->deals;
     struct offer best = *offer;
     bool found = false;
     enum select_miss furthest = SELECT_CURRENCY;
     struct select_context quiet = *context;
-    for (uint32_t i = 0; i < imp->deals.count; i++) {
-        const struct bidreq_deal *wire = &imp->deals.items[i];
-        uint32_t deal = line_deal(context, wire);
-        quiet.detail = NULL;
-        if (deal == CATALOG_NONE || select_deal_open(&quiet, wire)) {
-            continue;
-        }
-        quiet.detail = found ? NULL : context->detail;
-        struct offer tried = *offer;
-        tried.deal = deal;
-        tried.wire_deal = wire;
-        tried.buying = context->catalog->deals[deal].buying;
-        tried.creatives = spare;
-        tried.creative_count = fit_count;
-        memcpy(spare, fitting, fit_count * sizeof(*spare));
-        enum select_miss miss = select_price_offer(&quiet, price_cpm_micros, &tried);
-        if (miss) {
-            furthest = miss > furthest ? miss : furthest;
-        } else if (!found || offer_better(&tried, &best)) {
-            memcpy(offer->creatives, spare, tried.creative_count * sizeof(*spare));
-            tried.creatives = offer->creatives;
-            best = tried;
-            found = true;
+    for (uint32_t i = 0; i < deals->count; i++) {
+        uint32_t at = imp_deals_first(offered, deals->items[i]);
+        for (; at != CATALOG_NONE; at = imp_deals_after(offered, at)) {
+            struct offer tried = *offer;
+            tried.deal = deals->items[i];
+            tried.wire_deal = &context->imp->deals.items[at];
+            tried.creatives = spare;
+            quiet.detail = NULL;
+            if (select_deal_open(&quiet, tried.wire_deal)) {
+                continue;
+            }
+            quiet.detail = found ? NULL : context->detail;
+            enum select_miss miss =
+                price_deal(&quiet, price_cpm_micros, &tried, fitting, fit_count);
+            if (miss) {
+                furthest = miss > furthest ? miss : furthest;
+            } else if (!found || offer_better(&tried, &best)) {
+                memcpy(offer->creatives, spare, tried.creative_count * sizeof(*spare));
+                tried.creatives = offer->creatives;
+                best = tried;
+                found = true;
+            }
         }
     }
     if (!found) {
@@ -180,7 +181,8 @@ static enum select_miss price_offer(const struct select_context *context, int64_
                                     uint16_t *fitting, uint32_t fit_count, uint16_t *copies,
                                     struct offer *offer)
 {
-    if (!select_currency(context->catalog, context->request, &offer->currency)) {
+    offer->currency = context->on->currency;
+    if (!offer->currency.len) {
         SELECT_DETAIL(context->detail, "no currency of cur has a rate");
         return SELECT_CURRENCY;
     }
@@ -195,20 +197,39 @@ static enum select_miss price_offer(const struct select_context *context, int64_
     return select_price_offer(context, price_cpm_micros, offer);
 }
 
-enum select_miss select_offer(const struct catalog *catalog, uint32_t exchange,
-                              const struct bid_request *request, const struct bidreq_imp *imp,
-                              uint32_t line, int64_t price_cpm_micros, struct arena *arena,
+bool select_imp_prepare(struct select_imp *on, const struct catalog *catalog, uint32_t exchange,
+                        const struct bid_request *request, const struct bidreq_imp *imp,
+                        struct arena *arena)
+{
+    BUG_ON(exchange >= catalog->exchange_count);
+    *on = (struct select_imp){
+        .catalog = catalog, .exchange = exchange, .request = request, .arena = arena};
+    on->seats = select_request_seats(request, catalog->exchanges[exchange].seat, NULL);
+    if (!select_currency(catalog, request, &on->currency)) {
+        on->currency = STR_NONE;
+    }
+    return imp_deals_resolve(&on->deals, catalog, exchange, imp, arena);
+}
+
+static struct select_context context_of(const struct select_imp *on, uint32_t line,
+                                        struct buf *detail)
+{
+    BUG_ON(line >= on->catalog->line_count);
+    const struct catalog_line *it = &on->catalog->lines[line];
+    return (struct select_context){.on = on,
+                                   .catalog = on->catalog,
+                                   .exchange = &on->catalog->exchanges[on->exchange],
+                                   .request = on->request,
+                                   .imp = on->deals.imp,
+                                   .line = it,
+                                   .advertiser = &on->catalog->advertisers[it->advertiser],
+                                   .detail = detail};
+}
+
+enum select_miss select_offer(const struct select_imp *on, uint32_t line, int64_t price_cpm_micros,
                               struct offer *offer, struct buf *detail)
 {
-    BUG_ON(exchange >= catalog->exchange_count || line >= catalog->line_count);
-    struct select_context context = {.catalog = catalog,
-                                     .exchange_index = exchange,
-                                     .exchange = &catalog->exchanges[exchange],
-                                     .request = request,
-                                     .imp = imp,
-                                     .line = &catalog->lines[line],
-                                     .detail = detail};
-    context.advertiser = &catalog->advertisers[context.line->advertiser];
+    struct select_context context = context_of(on, line, detail);
     *offer = (struct offer){.line = line, .deal = CATALOG_NONE};
     enum select_miss miss = SELECT_OK;
     if (context.line->deals.count == 0 && context.line->buying != BUYING_RTB) {
@@ -216,14 +237,16 @@ enum select_miss select_offer(const struct catalog *catalog, uint32_t exchange,
                       buying_mode_name(context.line->buying));
         return SELECT_DEAL;
     }
-    if ((miss = select_request_seats(&context)) || (miss = find_way(&context)) ||
-        (miss = advertiser_usable(&context))) {
+    if (on->seats) {
+        return select_request_seats(on->request, context.exchange->seat, detail);
+    }
+    if ((miss = find_way(&context)) || (miss = advertiser_usable(&context))) {
         return miss;
     }
-    /* Three lists: those that fit, the best deal's, and the one being tried. */
-    uint32_t fit_count = 0;
+    /* Those that fit; for a line with deals also the best deal's, and those of the one tried. */
+    uint32_t fit_count = 0, lists = context.line->deals.count ? 3 : 1;
     uint16_t *fitting =
-        arena_alloc(arena, 3 * (size_t)context.line->creative_count * sizeof(*fitting) + 1);
+        arena_alloc(on->arena, lists * (size_t)context.line->creative_count * sizeof(*fitting) + 1);
     if (!fitting) {
         SELECT_DETAIL(detail, "out of memory");
         return SELECT_CREATIVE;
@@ -234,40 +257,30 @@ enum select_miss select_offer(const struct catalog *catalog, uint32_t exchange,
                               offer);
 }
 
-enum select_miss select_offer_on_deal(const struct catalog *catalog, uint32_t exchange,
-                                      const struct bid_request *request,
-                                      const struct bidreq_imp *imp, uint32_t line, uint32_t deal,
-                                      const struct bidreq_deal *wire_deal, struct arena *arena,
-                                      struct offer *offer)
+enum select_miss select_offer_on_deal(const struct select_imp *on, uint32_t line, uint32_t deal,
+                                      const struct bidreq_deal *wire_deal, struct offer *offer)
 {
-    BUG_ON(exchange >= catalog->exchange_count || line >= catalog->line_count);
-    struct select_context context = {.catalog = catalog,
-                                     .exchange_index = exchange,
-                                     .exchange = &catalog->exchanges[exchange],
-                                     .request = request,
-                                     .imp = imp,
-                                     .line = &catalog->lines[line]};
-    context.advertiser = &catalog->advertisers[context.line->advertiser];
-    *offer = (struct offer){
-        .line = line, .deal = deal, .wire_deal = wire_deal, .buying = catalog->deals[deal].buying};
-    enum select_miss miss = SELECT_OK;
-    if ((miss = select_request_seats(&context)) || (miss = select_deal_open(&context, wire_deal)) ||
+    struct select_context context = context_of(on, line, NULL);
+    *offer = (struct offer){.line = line,
+                            .deal = deal,
+                            .wire_deal = wire_deal,
+                            .buying = on->catalog->deals[deal].buying,
+                            .currency = on->currency};
+    enum select_miss miss = on->seats;
+    if (miss || (miss = select_deal_open(&context, wire_deal)) ||
         (miss = advertiser_usable(&context))) {
         return miss;
     }
-    offer->creatives =
-        arena_alloc(arena, (size_t)context.line->creative_count * sizeof(*offer->creatives) + 1);
+    offer->creatives = arena_alloc(
+        on->arena, (size_t)context.line->creative_count * sizeof(*offer->creatives) + 1);
     if (!offer->creatives) {
         return SELECT_CREATIVE;
     }
     miss = fit_creatives(&context, offer->creatives, &offer->creative_count);
-    if (miss) {
-        return miss;
+    if (!miss && !offer->currency.len) {
+        miss = SELECT_CURRENCY;
     }
-    if (!select_currency(catalog, request, &offer->currency)) {
-        return SELECT_CURRENCY;
-    }
-    return select_price_offer(&context, 0, offer);
+    return miss ? miss : select_price_offer(&context, 0, offer);
 }
 
 /* --- order --------------------------------------------------------------------------------- */
@@ -281,9 +294,8 @@ static bool offer_before(const struct offer *a, const struct offer *b, uint64_t 
     if (a->price_micros != b->price_micros) {
         return a->price_micros > b->price_micros;
     }
-    struct str id_a = catalog->lines[a->line].id, id_b = catalog->lines[b->line].id;
-    uint64_t hash_a = hash_bytes(id_a.ptr, id_a.len, seed);
-    uint64_t hash_b = hash_bytes(id_b.ptr, id_b.len, seed);
+    uint64_t hash_a = prng_mix(seed ^ catalog->lines[a->line].ref);
+    uint64_t hash_b = prng_mix(seed ^ catalog->lines[b->line].ref);
     return hash_a != hash_b ? hash_a < hash_b : a->line < b->line;
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "bidder/catalog.h"
+#include "bidder/imp_deals.h"
 #include "proto/bidreq.h"
 
 /* The first reason an offer is not made, in the order they are tested; 0 = it is made. */
@@ -38,9 +39,24 @@ struct offer {
     uint32_t creative_count;
 };
 
+/* What the offers of all lines on one impression share. Borrows all that is given; what it and the
+ * offers need lies in the arena. */
+struct select_imp {
+    const struct catalog *catalog;
+    uint32_t exchange;
+    const struct bid_request *request;
+    struct imp_deals deals;
+    struct arena *arena;
+    struct str currency;    /* of the answer; empty when none has a known rate */
+    enum select_miss seats; /* does the request exclude our seat? */
+};
+/* False: the arena is full. */
+bool select_imp_prepare(struct select_imp *on, const struct catalog *catalog, uint32_t exchange,
+                        const struct bid_request *request, const struct bidreq_imp *imp,
+                        struct arena *arena) __attribute__((warn_unused_result));
+
 /* Fills *offer for a line on an impression; the best of its deals that are offered (buying order,
- * then the cheaper one, then the order of the request). Arena: the request's. A line with deals
- * buys through them only.
+ * then the cheaper one, then the order of the request). A line with deals buys through them only.
  * price_cpm_micros: the line's bid in catalog currency for lines that bid (RTB, with a deal or
  * without: bid_cpm or a prediction).
  * detail: NULL on the request path; else the values compared are appended.
@@ -55,18 +71,13 @@ struct offer {
  * creative's duration (the higher); else those of the video or audio; else imp.bidfloor.
  * Creatives whose floor is above the price are left out of the offer.
  * Creative-level targeting (line_creative.targeting) is not looked at: it needs the clock. */
-enum select_miss select_offer(const struct catalog *catalog, uint32_t exchange,
-                              const struct bid_request *request, const struct bidreq_imp *imp,
-                              uint32_t line, int64_t price_cpm_micros, struct arena *arena,
+enum select_miss select_offer(const struct select_imp *on, uint32_t line, int64_t price_cpm_micros,
                               struct offer *offer, struct buf *detail);
 
 /* A swap partner's line on somebody else's deal: as select_offer, through the one deal given,
  * whatever deals the line itself buys. The deal's price. */
-enum select_miss select_offer_on_deal(const struct catalog *catalog, uint32_t exchange,
-                                      const struct bid_request *request,
-                                      const struct bidreq_imp *imp, uint32_t line, uint32_t deal,
-                                      const struct bidreq_deal *wire_deal, struct arena *arena,
-                                      struct offer *offer);
+enum select_miss select_offer_on_deal(const struct select_imp *on, uint32_t line, uint32_t deal,
+                                      const struct bidreq_deal *wire_deal, struct offer *offer);
 
 /* Can this creative run on this impression (format, size, duration, mime, protocol, api, battr,
  * secure, native assets)? The whole check of one creative; shared by select and by must-fill. */

@@ -13,16 +13,15 @@ static bool list_has_exact(const struct str_list *list, struct str value)
     return false;
 }
 
-enum select_miss select_request_seats(const struct select_context *context)
+enum select_miss select_request_seats(const struct bid_request *request, struct str seat,
+                                      struct buf *detail)
 {
-    const struct bid_request *request = context->request;
-    struct str seat = context->exchange->seat;
     if (request->wseat.count && !list_has_exact(&request->wseat, seat)) {
-        SELECT_DETAIL(context->detail, "seat \"%.*s\" is not in wseat", STR_ARG(seat));
+        SELECT_DETAIL(detail, "seat \"%.*s\" is not in wseat", STR_ARG(seat));
         return SELECT_SEAT;
     }
     if (seat.len && list_has_exact(&request->bseat, seat)) {
-        SELECT_DETAIL(context->detail, "seat \"%.*s\" is in bseat", STR_ARG(seat));
+        SELECT_DETAIL(detail, "seat \"%.*s\" is in bseat", STR_ARG(seat));
         return SELECT_SEAT;
     }
     return SELECT_OK;

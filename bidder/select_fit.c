@@ -21,6 +21,11 @@ bool select_mimes_allow(const struct str_list *mimes, struct str mime)
     if (mimes->count == 0) {
         return true;
     }
+    for (uint32_t i = 0; i < mimes->count; i++) { /* nearly always one is just that */
+        if (str_eq(mimes->items[i], mime)) {
+            return true;
+        }
+    }
     mime = mime_essence(mime);
     for (uint32_t i = 0; i < mimes->count; i++) {
         struct str listed = mime_essence(mimes->items[i]);

@@ -5,8 +5,8 @@
 
 /* What one call of select_offer works on. */
 struct select_context {
+    const struct select_imp *on;
     const struct catalog *catalog;
-    uint32_t exchange_index;
     const struct catalog_exchange *exchange;
     const struct bid_request *request;
     const struct bidreq_imp *imp;
@@ -52,7 +52,8 @@ struct str select_image_mime(struct str url);
 bool select_mime_is_streaming(struct str mime);
 
 /* select_block.c */
-enum select_miss select_request_seats(const struct select_context *context);
+enum select_miss select_request_seats(const struct bid_request *request, struct str seat,
+                                      struct buf *detail);
 enum select_miss select_deal_open(const struct select_context *context,
                                   const struct bidreq_deal *deal);
 enum select_miss select_app_allowed(const struct select_context *context,

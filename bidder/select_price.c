@@ -9,6 +9,9 @@ __extension__ typedef __int128 wide_int;
 /* micros * numerator / denominator of a price (>= 0), saturating. */
 static int64_t scale(int64_t micros, int64_t numerator, int64_t denominator, bool up)
 {
+    if (LIKELY(numerator == denominator)) { /* an exchange that counts in whole units */
+        return micros;
+    }
     wide_int product = (wide_int)micros * numerator + (up ? denominator - 1 : 0);
     wide_int result = product / denominator;
     return result > INT64_MAX ? INT64_MAX : (int64_t)result;

@@ -8,6 +8,7 @@
  *   deals    each line buys through a deal of its own
  *   places   open lines, each for other cities and media
  *   mixed    every dimension lets about one line in four through, none is selective alone
+ * And one impression that names 10 to 1000 deals of the largest "deals" catalog.
  * prepare+find is per request with one impression; offer adds select_offer for each match and the
  * ranking; plain is target_explain over all lines (the oracle), for comparison. */
 #include <stdio.h>
@@ -20,6 +21,7 @@
 #include "bidder/target.h"
 
 #define MATCHES 8
+#define MOST    1200 /* lines one request may match */
 #define NOW     INT64_C(1764000000)
 
 enum mix { MIX_DEALS, MIX_PLACES, MIX_MIXED, MIX_COUNT };
@@ -127,6 +129,7 @@ static void build_catalog(uint32_t line_count, enum mix mix)
         catalog.next_deal[i] = CATALOG_NONE;
         str_table_add(&catalog.deal_by_id, catalog.deals[i].id, i);
         *line = (struct catalog_line){.id = text_of("line-", i, ""),
+                                      .ref = i,
                                       .buying = BUYING_RTB,
                                       .creatives = line_creatives,
                                       .creative_count = 4,
@@ -179,16 +182,15 @@ static void make_request(void)
 
 static uint32_t find_once(struct arena *arena, uint32_t *lines, bool offers_too)
 {
-    static struct offer offers[256];
+    static struct offer offers[MOST];
     bool truncated;
     arena_reset(arena);
     struct target_request *prepared = target_request_prepare(&catalog, 0, &request, NOW, arena);
-    struct imp_deals deals;
-    BUG_ON(!prepared || !imp_deals_resolve(&deals, &catalog, 0, &imp, arena));
-    uint32_t found = target_find(&catalog, prepared, &deals, lines, 256, &truncated), made = 0;
+    struct select_imp on;
+    BUG_ON(!prepared || !select_imp_prepare(&on, &catalog, 0, &request, &imp, arena));
+    uint32_t found = target_find(&catalog, prepared, &on.deals, lines, MOST, &truncated), made = 0;
     for (uint32_t i = 0; offers_too && i < found; i++) {
-        made += select_offer(&catalog, 0, &request, &imp, lines[i],
-                             catalog.lines[lines[i]].bid_cpm_micros, arena, &offers[made],
+        made += select_offer(&on, lines[i], catalog.lines[lines[i]].bid_cpm_micros, &offers[made],
                              NULL) == SELECT_OK;
     }
     if (offers_too) {
@@ -204,11 +206,11 @@ static int compare_doubles(const void *left, const void *right)
 }
 
 /* Median over rounds of the mean of a few thousand calls, in nanoseconds. */
-static double median_ns(struct arena *arena, uint32_t *lines, bool offers_too, int rounds)
+static double median_ns(struct arena *arena, uint32_t *lines, bool offers_too, int rounds,
+                        int calls)
 {
     double samples[101] = {0};
     for (int round = 0; round < rounds; round++) {
-        int calls = 2000;
         int64_t started_us = clock_mono_us();
         for (int i = 0; i < calls; i++) {
             find_once(arena, lines, offers_too);
@@ -232,6 +234,30 @@ static double plain_ns(void)
     return (double)(clock_mono_us() - started_us) * 1000 / calls;
 }
 
+/* An exchange may list every deal of ours on one impression. */
+static void many_deals(struct arena *arena, uint32_t *lines, int rounds)
+{
+    static struct bidreq_deal many[1000];
+    build_catalog(100000, MIX_DEALS);
+    BUG_ON(target_index_build(&catalog) != STATUS_OK);
+    printf("\n%-8s %8s %8s %19s %14s\n", "deals", "lines", "matches", "prepare+find ns",
+           "with offers ns");
+    for (uint32_t count = 10; count <= COUNT_OF(many); count *= 10) {
+        for (uint32_t i = 0; i < count; i++) {
+            many[i] = (struct bidreq_deal){.id = catalog.deals[i * 97 + 1].id,
+                                           .bidfloor_micros = 1000000,
+                                           .bidfloorcur = STR("CNY")};
+        }
+        imp.deals.items = many;
+        imp.deals.count = count;
+        uint32_t matches = find_once(arena, lines, false);
+        double find_ns = median_ns(arena, lines, false, rounds, 100);
+        printf("%-8u %8u %8u %19.0f %14.0f\n", count, catalog.line_count, matches, find_ns,
+               median_ns(arena, lines, true, rounds, 100));
+    }
+    arena_deinit(&catalog.arena);
+}
+
 int main(int argc, char **argv)
 {
     int64_t rounds = 21;
@@ -240,7 +266,7 @@ int main(int argc, char **argv)
         return 2;
     }
     static const uint32_t sizes[] = {10, 100, 1000, 10000, 100000};
-    static uint32_t lines[256];
+    static uint32_t lines[MOST];
     struct arena arena;
     BUG_ON(!arena_init(&arena, 1 << 18, 1 << 20));
     make_request();
@@ -256,8 +282,8 @@ int main(int argc, char **argv)
             double build_ms = (double)(clock_mono_us() - started_us) / 1000;
             double mib = (double)(catalog.arena.total_bytes - before) / (1 << 20);
             uint32_t matches = find_once(&arena, lines, false);
-            double find_ns = median_ns(&arena, lines, false, (int)rounds);
-            double offers_ns = median_ns(&arena, lines, true, (int)rounds);
+            double find_ns = median_ns(&arena, lines, false, (int)rounds, 2000);
+            double offers_ns = median_ns(&arena, lines, true, (int)rounds, 2000);
             first = i ? first : find_ns;
             printf("%-8s %8u %8u %9.1f %8.1f %14.0f %8.2f %14.0f %12.0f\n", mix_names[mix],
                    sizes[i], matches, build_ms, mib, find_ns, find_ns / first, offers_ns,
@@ -265,6 +291,7 @@ int main(int argc, char **argv)
             arena_deinit(&catalog.arena);
         }
     }
+    many_deals(&arena, lines, (int)rounds);
     arena_deinit(&arena);
     return 0;
 }

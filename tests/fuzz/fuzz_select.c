@@ -60,14 +60,12 @@ static void check_markup(const struct bidreq_imp *imp, const struct offer *offer
     }
 }
 
-static void check_line(uint32_t exchange, const struct bid_request *request,
-                       const struct bidreq_imp *imp, uint32_t line)
+static void check_line(const struct select_imp *on, const struct bidreq_imp *imp, uint32_t line)
 {
     struct offer offer;
     buf_reset(&detail);
     enum select_miss miss =
-        select_offer(catalog, exchange, request, imp, line, catalog->lines[line].bid_cpm_micros,
-                     &arena, &offer, &detail);
+        select_offer(on, line, catalog->lines[line].bid_cpm_micros, &offer, &detail);
     BUG_ON(miss && detail.len == 0);
     if (miss) {
         return;
@@ -83,18 +81,18 @@ static void check_imp(uint32_t exchange, const struct bid_request *request,
 {
     uint32_t lines[256], at = 0;
     bool truncated;
-    struct imp_deals deals;
-    if (!imp_deals_resolve(&deals, catalog, exchange, imp, &arena)) {
+    struct select_imp on;
+    if (!select_imp_prepare(&on, catalog, exchange, request, imp, &arena)) {
         return;
     }
-    uint32_t found = target_find(catalog, prepared, &deals, lines, 256, &truncated);
+    uint32_t found = target_find(catalog, prepared, &on.deals, lines, 256, &truncated);
     for (uint32_t line = 0; !truncated && line < catalog->line_count; line++) {
         buf_reset(&detail);
         bool wanted =
             target_explain(catalog, exchange, request, imp, line, NOW, &detail) == TARGET_OK;
         BUG_ON(wanted != (at < found && lines[at] == line));
         at += wanted;
-        check_line(exchange, request, imp, line);
+        check_line(&on, imp, line);
     }
 }
 

@@ -18,6 +18,7 @@ struct fixture {
     struct catalog_advertiser advertiser;
     struct catalog_brand brand;
     struct catalog_deal deals[DEAL_COUNT];
+    uint32_t next_deal[DEAL_COUNT];
     struct catalog_line lines[LINE_COUNT];
     struct line_creative line_creatives[AD_COUNT];
     struct catalog_creative creatives[AD_COUNT];
@@ -100,12 +101,30 @@ static inline void setup_deals(struct fixture *f)
                                                   BUYING_RTB};
     for (uint32_t i = 0; i < LINE_COUNT; i++) {
         f->lines[i] = (struct catalog_line){.id = str_from(line_ids[i]),
+                                            .ref = (uint32_t)hash_str(str_from(line_ids[i])),
                                             .buying = line_modes[i],
                                             .creatives = f->line_creatives,
                                             .creative_count = AD_COUNT,
                                             .enabled = true};
         if (i != LINE_RTB) {
             f->lines[i].deals = (struct index_list){deal_of_line[i], i == LINE_PD ? 2 : 1};
+        }
+    }
+}
+
+/* As the loader does: those of one id hang together. */
+static inline void setup_deal_ids(struct fixture *f)
+{
+    struct catalog *catalog = &f->catalog;
+    catalog->next_deal = f->next_deal;
+    if (!arena_init(&catalog->arena, 1 << 12, 1 << 16) ||
+        !str_table_init(&catalog->deal_by_id, &catalog->arena, DEAL_COUNT)) {
+        abort();
+    }
+    for (uint32_t i = 0; i < DEAL_COUNT; i++) {
+        f->next_deal[i] = CATALOG_NONE;
+        if (!str_table_add(&catalog->deal_by_id, f->deals[i].id, i)) {
+            f->next_deal[str_table_get(&catalog->deal_by_id, f->deals[i].id)] = i;
         }
     }
 }
@@ -142,6 +161,7 @@ static inline struct fixture *setup(void)
                                   .line_count = LINE_COUNT,
                                   .creatives = f->creatives,
                                   .creative_count = AD_COUNT};
+    setup_deal_ids(f);
     f->video = f->audio = any_av();
     f->native.assets.items = &f->asset;
     f->native.assets.count = 1;
@@ -161,6 +181,7 @@ static inline struct fixture *setup(void)
 static inline void teardown(struct fixture *f)
 {
     buf_deinit(&f->detail);
+    arena_deinit(&f->catalog.arena);
     arena_deinit(&f->arena);
 }
 
@@ -178,11 +199,11 @@ static inline struct bidreq_deal *offer_deal(struct fixture *f, uint32_t at, con
 static inline enum select_miss ask(struct fixture *f, uint32_t line, int64_t price)
 {
     struct offer quiet;
-    enum select_miss miss =
-        select_offer(&f->catalog, 0, &f->request, &f->imp, line, price, &f->arena, &quiet, NULL);
+    struct select_imp on;
+    CHECK(select_imp_prepare(&on, &f->catalog, 0, &f->request, &f->imp, &f->arena));
+    enum select_miss miss = select_offer(&on, line, price, &quiet, NULL);
     buf_reset(&f->detail);
-    enum select_miss again = select_offer(&f->catalog, 0, &f->request, &f->imp, line, price,
-                                          &f->arena, &f->offer, &f->detail);
+    enum select_miss again = select_offer(&on, line, price, &f->offer, &f->detail);
     CHECK_INT(again, miss);
     CHECK(miss == SELECT_OK || f->detail.len > 0);
     if (!miss) {

@@ -198,8 +198,9 @@ TEST(random_money_never_undercuts_a_floor_nor_costs_more_than_decided)
         f->request.cur = word(f, codes[prng_below(&prng, 3)]);
         int64_t price = (int64_t)prng_below(&prng, 1000000000) + 1;
         struct offer offer;
-        enum select_miss miss = select_offer(&f->catalog, 0, &f->request, &f->imp, LINE_RTB, price,
-                                             &f->arena, &offer, NULL);
+        struct select_imp on;
+        CHECK(select_imp_prepare(&on, &f->catalog, 0, &f->request, &f->imp, &f->arena));
+        enum select_miss miss = select_offer(&on, LINE_RTB, price, &offer, NULL);
         arena_reset(&f->arena);
         if (miss) {
             CHECK(miss == SELECT_PRICE_FLOOR);

@@ -135,9 +135,9 @@ static void check_imp(uint32_t exchange, const struct bid_request *request,
 {
     static uint32_t lines[1024];
     bool truncated;
-    struct imp_deals deals;
-    CHECK(imp_deals_resolve(&deals, catalog, exchange, imp, &arena));
-    uint32_t found = target_find(catalog, prepared, &deals, lines, 1024, &truncated), at = 0;
+    struct select_imp on;
+    CHECK(select_imp_prepare(&on, catalog, exchange, request, imp, &arena));
+    uint32_t found = target_find(catalog, prepared, &on.deals, lines, 1024, &truncated), at = 0;
     for (uint32_t line = 0; line < catalog->line_count; line++) {
         bool wanted = target_explain(catalog, exchange, request, imp, line, NOW, NULL) == TARGET_OK;
         CHECK(wanted == (at < found && lines[at] == line));
@@ -147,8 +147,7 @@ static void check_imp(uint32_t exchange, const struct bid_request *request,
     for (uint32_t i = 0; i < found; i++) {
         struct offer offer;
         enum select_miss miss =
-            select_offer(catalog, exchange, request, imp, lines[i],
-                         catalog->lines[lines[i]].bid_cpm_micros, &arena, &offer, NULL);
+            select_offer(&on, lines[i], catalog->lines[lines[i]].bid_cpm_micros, &offer, NULL);
         misses[miss]++;
         if (!miss) {
             check_offer(exchange, request, imp, &offer);
