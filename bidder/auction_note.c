@@ -118,6 +118,7 @@ static struct event_record event_of(const struct auction *auction, const struct 
 {
     return (struct event_record){
         .kind = kind,
+        .time_us = auction->now_s * 1000000,
         .auction = auction->id,
         .imp_hash = decision->imp_hash,
         .exchange_ref = auction->catalog->exchanges[auction->exchange].ref,
@@ -128,7 +129,7 @@ static struct event_record event_of(const struct auction *auction, const struct 
 static void write_event(struct auction *auction, const struct event_record *event)
 {
     if (auction->desk->desks.events) {
-        event_log_put(auction->desk->desks.events, event, auction->now_s * 1000000);
+        event_log_put(auction->desk->desks.events, event, event->time_us);
     }
 }
 

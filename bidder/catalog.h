@@ -133,18 +133,25 @@ struct native_asset {
     int32_t w, h, duration_s;
 };
 
+/* What markup makes of a creative once, when the catalog loads; pairs are by enum markup_form. */
+struct creative_markup {
+    struct str id[2], ad_id[2]; /* as XML */
+    struct str duration;        /* 00:00:15 */
+    struct str media[2];        /* VAST's MediaFile, a banner's img */
+    struct str_list html[2];    /* what is between its {CLICK}s */
+};
+
 struct catalog_creative {
     struct str id;
     uint32_t ref; /* cap_ref32(id) */
     enum creative_type type;
     int32_t w, h;
     int32_t duration_s;
-    int32_t bitrate_kbps;          /* 0 = unknown */
-    struct str mime;               /* video, audio */
-    struct str url;                /* media file */
-    struct str image;              /* banner image */
-    struct str html;               /* banner HTML5 markup, with {CLICK} where the click url goes */
-    struct str_list html_parts[2]; /* what is between its {CLICK}s, by enum markup_form */
+    int32_t bitrate_kbps; /* 0 = unknown */
+    struct str mime;      /* video, audio */
+    struct str url;       /* media file */
+    struct str image;     /* banner image */
+    struct str html;      /* banner HTML5 markup, with {CLICK} where the click url goes */
     struct str landing;
     struct native_asset *assets;
     uint32_t asset_count;
@@ -153,7 +160,8 @@ struct catalog_creative {
     struct str language;
     struct str adid;
     struct index_list caps;
-    bool secure; /* every url is https */
+    bool secure;                          /* every url is https */
+    const struct creative_markup *markup; /* markup_prepare */
 };
 
 enum no_id_policy { NO_ID_SKIP, NO_ID_ALLOW };

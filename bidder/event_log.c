@@ -353,13 +353,17 @@ void event_log_put(struct event_log *log, const struct event_record *event, int6
     if (!log) {
         return;
     }
-    struct event_record stamped = *event;
-    stamped.time_us = event->time_us ? event->time_us : now_us;
-    if (!event_record_put(&log->batch, &stamped)) {
+    struct event_record stamped;
+    if (!event->time_us) { /* those of a bid come with their time: it is a copy less */
+        stamped = *event;
+        stamped.time_us = now_us;
+        event = &stamped;
+    }
+    if (!event_record_put(&log->batch, event)) {
         metric_add(&event_log_metrics, EVENT_LOG_DROPPED, 0, 1);
         return;
     }
-    if (event_sums_count(log->sums, &stamped)) {
+    if (event_sums_count(log->sums, event)) {
         metric_add(&event_log_metrics, EVENT_LOG_ERRORS, 0, 1);
     }
     log->urgent |= event->kind == EVENT_SETTLE;

@@ -84,6 +84,52 @@ void markup_templates_destroy(struct markup_templates **templates)
     }
 }
 
+/* --- creatives ----------------------------------------------------------------------------- */
+
+static bool prepare_form(struct markup_work *work, const struct catalog_creative *creative,
+                         struct creative_markup *made)
+{
+    enum markup_form form = work->form;
+    bool audio = creative->type == CREATIVE_AUDIO;
+    struct markup_media media = {
+        .url = creative->url,
+        .mime = creative->mime,
+        .w = audio ? 0 : creative->w,
+        .h = audio ? 0 : creative->h,
+        .bitrate_kbps = creative->bitrate_kbps,
+        .audio = audio,
+    };
+    made->id[form] = markup_xml_value(work, creative->id);
+    made->ad_id[form] =
+        creative->adid.len ? markup_xml_value(work, creative->adid) : made->id[form];
+    switch (creative->type) {
+    case CREATIVE_BANNER:
+        if (creative->html.len) {
+            return markup_cut_html(work, creative->html, &made->html[form]);
+        }
+        made->media[form] = markup_image(work, creative);
+        break;
+    case CREATIVE_VIDEO:
+    case CREATIVE_AUDIO:
+        made->duration = markup_duration(work, creative->duration_s);
+        made->media[form] = markup_media_file(work, &media);
+        break;
+    case CREATIVE_NATIVE:
+        break; /* nothing of it is the same for every request */
+    }
+    return !work->failed;
+}
+
+bool markup_prepare(struct catalog_creative *creative, struct arena *arena)
+{
+    struct creative_markup *made = arena_calloc(arena, 1, sizeof(*made));
+    struct markup_input input = {.arena = arena};
+    struct markup_work plain = {.input = &input, .form = MARKUP_PLAIN};
+    struct markup_work json = {.input = &input, .form = MARKUP_JSON};
+    creative->markup = made;
+    return made && prepare_form(&plain, creative, made) && prepare_form(&json, creative, made);
+}
+
 /* --- filling ------------------------------------------------------------------------------- */
 
 struct str *markup_pieces(struct markup_work *work, uint32_t count)

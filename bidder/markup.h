@@ -4,7 +4,7 @@
  * in both forms, escaped already. A bid fills the holes, and is a list of pieces for the encoder.
  *
  *   templates (per worker, know public_url)   <?xml .. <Ad id=" # "> .. /notice/start/ # ]]> ..
- *   values    (per bid, escaped by place)           bid id ---'      client token ---'
+ *   values    (per bid or creative, escaped)        bid id ---'      client token ---'
  *   bid_text  (arena of the request)          [literal][value][literal][value]...
  *
  * Escaping is by place: XML text and attributes in VAST, HTML attributes in banners, JSON strings
@@ -25,7 +25,8 @@ struct markup_templates;
 struct markup_templates *markup_templates_create(struct str base);
 void markup_templates_destroy(struct markup_templates **templates);
 
-/* Cuts a creative's HTML at its {CLICK}s and escapes it, once. False when the arena is full. */
+/* What can be made of a creative before any bid. Once, when the catalog loads, into its arena. False
+ * when that is full. */
 bool markup_prepare(struct catalog_creative *creative, struct arena *arena);
 
 /* What the chosen creative becomes on this impression. Tokens are ours, base64url, and go into urls

@@ -18,10 +18,27 @@ void markup_put_image_template(struct str base, struct buf *out)
 {
     BUF_PUT_LITERAL(out, "<a href=\"");
     markup_put_notice_url(base, "click", out);
-    BUF_PUT_LITERAL(out, "\" target=\"_blank\" rel=\"noopener\"><img src=\"" MARK_URL
-                         "\" width=\"" MARK_W "\" height=\"" MARK_H
-                         "\" alt=\"\" style=\"border:0;display:block\"></a>");
+    BUF_PUT_LITERAL(out, "\" target=\"_blank\" rel=\"noopener\">" MARK_MEDIA "</a>");
     markup_put_pixel_template(base, out);
+}
+
+#define IMAGE_BYTES 128 /* without its url */
+
+struct str markup_image(struct markup_work *work, const struct catalog_creative *creative)
+{
+    struct markup_work plain = {.input = work->input, .form = MARKUP_PLAIN};
+    struct str url = markup_attribute_url_value(&plain, creative->image);
+    struct buf out = markup_fixed_buf(&plain, IMAGE_BYTES + url.len);
+    BUF_PUT_LITERAL(&out, "<img src=\"");
+    buf_put_str(&out, url);
+    BUF_PUT_LITERAL(&out, "\" width=\"");
+    buf_put_i64(&out, creative->w);
+    BUF_PUT_LITERAL(&out, "\" height=\"");
+    buf_put_i64(&out, creative->h);
+    BUF_PUT_LITERAL(&out, "\" alt=\"\" style=\"border:0;display:block\">");
+    work->failed |= plain.failed;
+    BUG_ON(!plain.failed && buf_failed(&out));
+    return markup_form_value(work, buf_str(&out));
 }
 
 /* --- the creative's own HTML --------------------------------------------------------------- */
@@ -51,39 +68,23 @@ static uint32_t count_clicks(struct str html)
     return count;
 }
 
-bool markup_prepare(struct catalog_creative *creative, struct arena *arena)
+bool markup_cut_html(struct markup_work *work, struct str html, struct str_list *parts)
 {
-    if (creative->type != CREATIVE_BANNER || !creative->html.len) {
-        return true;
+    parts->count = count_clicks(html) + 1;
+    parts->items = markup_pieces(work, parts->count);
+    for (uint32_t i = 0; !work->failed && i < parts->count; i++) {
+        parts->items[i] = markup_form_value(work, cut_at_click(&html));
     }
-    uint32_t count = count_clicks(creative->html) + 1;
-    struct str *plain = arena_calloc(arena, count, sizeof(*plain));
-    struct str *json = arena_calloc(arena, count, sizeof(*json));
-    struct buf escaped;
-    buf_init(&escaped, 6 * creative->html.len);
-    struct str rest = creative->html;
-    bool ok = plain && json;
-    for (uint32_t i = 0; ok && i < count; i++) {
-        plain[i] = cut_at_click(&rest);
-        buf_reset(&escaped);
-        buf_put_json_escaped(&escaped, plain[i]);
-        json[i] = buf_failed(&escaped) ? STR_NONE : arena_strdup(arena, buf_str(&escaped));
-        ok = json[i].ptr != NULL;
-    }
-    buf_deinit(&escaped);
-    creative->html_parts[MARKUP_PLAIN] = (struct str_list){plain, count};
-    creative->html_parts[MARKUP_JSON] = (struct str_list){json, count};
-    return ok;
+    return !work->failed;
 }
 
 /* part, click url, part, ..., pixel */
 static struct bid_text make_html(struct markup_work *work)
 {
     const struct markup_templates *templates = work->input->templates;
-    const struct str_list *parts = &work->input->creative->html_parts[work->form];
+    const struct str_list *parts = &work->input->creative->markup->html[work->form];
     const struct markup_template *click = &templates->click[work->form];
     const struct markup_template *pixel = &templates->pixel[work->form];
-    BUG_ON(!parts->count); /* markup_prepare was forgotten */
     uint32_t count = parts->count + (parts->count - 1) * markup_template_pieces(click) +
                      markup_template_pieces(pixel);
     struct str *pieces = markup_pieces(work, count), *at = pieces;
@@ -102,11 +103,10 @@ static struct bid_text make_html(struct markup_work *work)
 struct bid_text markup_make_banner(struct markup_work *work)
 {
     const struct catalog_creative *creative = work->input->creative;
+    BUG_ON(!creative->markup);
     if (creative->html.len) {
         return make_html(work);
     }
-    work->values[HOLE_URL] = markup_attribute_url_value(work, creative->image);
-    work->values[HOLE_W] = markup_number_value(work, creative->w);
-    work->values[HOLE_H] = markup_number_value(work, creative->h);
+    work->values[HOLE_MEDIA] = creative->markup->media[work->form];
     return markup_fill(work, &work->input->templates->image[work->form]);
 }

@@ -10,8 +10,11 @@
 
 #include "bidder/base/scan.h"
 
-/* A buffer of fixed size in the arena. What is put into it must fit. */
-static struct buf fixed_buf(struct markup_work *work, size_t bytes)
+#define XML_GROWTH 6 /* &quot; */
+#define URL_GROWTH 3 /* %20 */
+#define AMP_GROWTH 5 /* &amp; */
+
+struct buf markup_fixed_buf(struct markup_work *work, size_t bytes)
 {
     struct buf buf = {.data = arena_alloc(work->input->arena, bytes), .cap = bytes, .limit = bytes};
     if (!buf.data) {
@@ -19,6 +22,24 @@ static struct buf fixed_buf(struct markup_work *work, size_t bytes)
         buf = (struct buf){.failed = true};
     }
     return buf;
+}
+
+struct str markup_form_value(struct markup_work *work, struct str text)
+{
+    if (work->form == MARKUP_PLAIN || !text.len) {
+        return text;
+    }
+    size_t size = text.len; /* to the byte: catalogs hold many of these */
+    for (size_t i = 0; i < text.len; i++) {
+        unsigned char c = (unsigned char)text.ptr[i];
+        size += c < 0x20 ? 5 : c == '"' || c == '\\';
+    }
+    if (size == text.len) {
+        return text;
+    }
+    struct buf json = markup_fixed_buf(work, size);
+    buf_put_json_escaped(&json, text);
+    return buf_str(&json);
 }
 
 /* --- XML ----------------------------------------------------------------------------------- */
@@ -56,11 +77,6 @@ static const char *entity_of(char c)
     }
 }
 
-#define XML_GROWTH  6 /* &quot; */
-#define JSON_GROWTH 6 /* a control byte as \u0001 */
-#define URL_GROWTH  3 /* %20 */
-#define AMP_GROWTH  5 /* &amp; */
-
 static void put_xml_escaped(struct buf *out, struct str text)
 {
     size_t from = 0, at = 0;
@@ -84,14 +100,9 @@ struct str markup_xml_value(struct markup_work *work, struct str text)
     if (!text.len || scan_markup(text.ptr, text.ptr + text.len) == text.ptr + text.len) {
         return text;
     }
-    struct buf xml = fixed_buf(work, XML_GROWTH * text.len);
+    struct buf xml = markup_fixed_buf(work, XML_GROWTH * text.len);
     put_xml_escaped(&xml, text);
-    if (work->form == MARKUP_PLAIN) {
-        return buf_str(&xml);
-    }
-    struct buf json = fixed_buf(work, JSON_GROWTH * xml.len);
-    buf_put_json_escaped(&json, buf_str(&xml));
-    return buf_str(&json);
+    return markup_form_value(work, buf_str(&xml));
 }
 
 /* --- urls ---------------------------------------------------------------------------------- */
@@ -119,7 +130,7 @@ struct str markup_url_value(struct markup_work *work, struct str url)
     if (!url.len || scan_url(url.ptr, url.ptr + url.len) == url.ptr + url.len) {
         return url;
     }
-    struct buf encoded = fixed_buf(work, URL_GROWTH * url.len);
+    struct buf encoded = markup_fixed_buf(work, URL_GROWTH * url.len);
     markup_put_url(&encoded, url);
     return buf_str(&encoded);
 }
@@ -130,7 +141,7 @@ struct str markup_attribute_url_value(struct markup_work *work, struct str url)
     if (!rest.len || !memchr(rest.ptr, '&', rest.len)) {
         return rest;
     }
-    struct buf escaped = fixed_buf(work, AMP_GROWTH * rest.len);
+    struct buf escaped = markup_fixed_buf(work, AMP_GROWTH * rest.len);
     for (const char *amp; (amp = memchr(rest.ptr, '&', rest.len)) != NULL;) {
         size_t before = (size_t)(amp - rest.ptr);
         buf_put(&escaped, rest.ptr, before);
@@ -139,33 +150,4 @@ struct str markup_attribute_url_value(struct markup_work *work, struct str url)
     }
     buf_put_str(&escaped, rest);
     return buf_str(&escaped);
-}
-
-/* --- numbers ------------------------------------------------------------------------------- */
-
-struct str markup_number_value(struct markup_work *work, int64_t value)
-{
-    struct buf digits = fixed_buf(work, STR_I64_BYTES);
-    buf_put_i64(&digits, value);
-    return buf_str(&digits);
-}
-
-static void put_two_digits(int32_t value, struct buf *out)
-{
-    if (value < 10) {
-        buf_put_char(out, '0');
-    }
-    buf_put_i64(out, value);
-}
-
-struct str markup_duration_value(struct markup_work *work, int32_t duration_s)
-{
-    int32_t s = duration_s > 0 ? duration_s : 0;
-    struct buf out = fixed_buf(work, STR_I64_BYTES);
-    put_two_digits(s / 3600, &out);
-    buf_put_char(&out, ':');
-    put_two_digits(s / 60 % 60, &out);
-    buf_put_char(&out, ':');
-    put_two_digits(s % 60, &out);
-    return buf_str(&out);
 }

@@ -24,11 +24,10 @@ struct markup_work {
     bool failed; /* arena or scratch is full */
 };
 
-/* A VAST document for one media file: a video creative's, or a native asset's. */
+/* A media file: a video creative's, or a native asset's. */
 struct markup_media {
     struct str url, mime;
-    int32_t w, h, duration_s, bitrate_kbps;
-    int32_t protocol; /* markup_vast_protocol; 0 = none of ours was listed */
+    int32_t w, h, bitrate_kbps;
     bool audio;
 };
 
@@ -40,9 +39,15 @@ void markup_put_pixel_template(struct str base, struct buf *out);
  * everything but url bytes is percent-encoded; a token has no other bytes. */
 void markup_put_notice_url(struct str base, const char *event, struct buf *out);
 
-/* Fills work->values and says which template they are for. */
-const struct markup_template *markup_vast(struct markup_work *work,
-                                          const struct markup_media *media);
+/* For markup_prepare. */
+struct str markup_media_file(struct markup_work *work, const struct markup_media *media);
+struct str markup_duration(struct markup_work *work, int32_t duration_s);
+struct str markup_image(struct markup_work *work, const struct catalog_creative *creative);
+bool markup_cut_html(struct markup_work *work, struct str html, struct str_list *parts);
+
+/* Fills work->values, but for HOLE_DURATION and HOLE_MEDIA. The template they are for: of this
+ * protocol, 0 = none of ours was listed. */
+const struct markup_template *markup_vast(struct markup_work *work, int32_t protocol, bool audio);
 struct bid_text markup_make_vast(struct markup_work *work);
 struct bid_text markup_make_banner(struct markup_work *work);
 struct bid_text markup_make_native(struct markup_work *work);
@@ -56,8 +61,10 @@ struct str *markup_pieces(struct markup_work *work, uint32_t count);
 struct str markup_xml_value(struct markup_work *work, struct str text); /* text and attributes */
 struct str markup_url_value(struct markup_work *work, struct str url);
 struct str markup_attribute_url_value(struct markup_work *work, struct str url);
-struct str markup_number_value(struct markup_work *work, int64_t value);
-struct str markup_duration_value(struct markup_work *work, int32_t duration_s); /* 00:00:15 */
+/* A text that is escaped for its place already. */
+struct str markup_form_value(struct markup_work *work, struct str text);
+/* A buffer of fixed size in the arena; what is put into it must fit. */
+struct buf markup_fixed_buf(struct markup_work *work, size_t bytes);
 
 /* A url of the catalog, made harmless for any place: blanks, controls, quotes, angle brackets and
  * all beyond ASCII percent-encoded; macros ([...], ${...}, %%...%%) stay. */

@@ -49,12 +49,13 @@ static void put_video(struct markup_work *work, const struct native_asset *asset
         .mime = asset->mime,
         .w = asset->w,
         .h = asset->h,
-        .duration_s = asset->duration_s,
-        .protocol = markup_vast_protocol(&wanted->protocols, work->input->vast_3),
     };
+    int32_t protocol = markup_vast_protocol(&wanted->protocols, work->input->vast_3);
     struct markup_work video = *work;
     video.form = MARKUP_JSON;
-    const struct markup_template *template = markup_vast(&video, &media);
+    const struct markup_template *template = markup_vast(&video, protocol, false);
+    video.values[HOLE_DURATION] = markup_duration(&video, asset->duration_s);
+    video.values[HOLE_MEDIA] = markup_media_file(&video, &media);
     work->failed |= video.failed;
     BUF_PUT_LITERAL(out, "\"video\":{\"vasttag\":\"");
     put_pieces(template, video.values, out);

@@ -16,64 +16,18 @@ enum markup_hole {
     HOLE_CREATIVE_ID,
     HOLE_AD_ID,
     HOLE_DURATION,
-    HOLE_DELIVERY,
-    HOLE_MIME,
-    HOLE_W,
-    HOLE_H,
-    HOLE_BITRATE_OPEN, /* of the attribute; empty when it is unknown */
-    HOLE_BITRATE,
-    HOLE_BITRATE_CLOSE,
-    HOLE_URL, /* media file or image */
+    HOLE_MEDIA, /* the creative's MediaFile or img */
     HOLE_COUNT
 };
-#define MARK_TOKEN                                                                                 \
-    "\x01"                                                                                         \
-    "A"
-#define MARK_BID_ID                                                                                \
-    "\x01"                                                                                         \
-    "B"
-#define MARK_ADVERTISER_OPEN                                                                       \
-    "\x01"                                                                                         \
-    "C"
-#define MARK_ADVERTISER                                                                            \
-    "\x01"                                                                                         \
-    "D"
-#define MARK_ADVERTISER_CLOSE                                                                      \
-    "\x01"                                                                                         \
-    "E"
-#define MARK_CREATIVE_ID                                                                           \
-    "\x01"                                                                                         \
-    "F"
-#define MARK_AD_ID                                                                                 \
-    "\x01"                                                                                         \
-    "G"
-#define MARK_DURATION                                                                              \
-    "\x01"                                                                                         \
-    "H"
-#define MARK_DELIVERY                                                                              \
-    "\x01"                                                                                         \
-    "I"
-#define MARK_MIME                                                                                  \
-    "\x01"                                                                                         \
-    "J"
-#define MARK_W                                                                                     \
-    "\x01"                                                                                         \
-    "K"
-#define MARK_H                                                                                     \
-    "\x01"                                                                                         \
-    "L"
-#define MARK_BITRATE_OPEN                                                                          \
-    "\x01"                                                                                         \
-    "M"
-#define MARK_BITRATE                                                                               \
-    "\x01"                                                                                         \
-    "N"
-#define MARK_BITRATE_CLOSE                                                                         \
-    "\x01"                                                                                         \
-    "O"
-#define MARK_URL                                                                                   \
-    "\x01"                                                                                         \
-    "P"
+#define MARK_TOKEN            "\001A"
+#define MARK_BID_ID           "\001B"
+#define MARK_ADVERTISER_OPEN  "\001C"
+#define MARK_ADVERTISER       "\001D"
+#define MARK_ADVERTISER_CLOSE "\001E"
+#define MARK_CREATIVE_ID      "\001F"
+#define MARK_AD_ID            "\001G"
+#define MARK_DURATION         "\001H"
+#define MARK_MEDIA            "\001I"
 
 struct markup_template {
     const struct str *literals;    /* hole_count + 1; some may be empty */

@@ -13,8 +13,9 @@
 #include "bidder/base/bug.h"
 #include "bidder/select_internal.h"
 
-#define VAST_3_0 3 /* as AdCOM subtype */
-#define DURATION "<Duration>" MARK_DURATION "</Duration>"
+#define VAST_3_0    3 /* as AdCOM subtype */
+#define MEDIA_FILES "<MediaFiles>" MARK_MEDIA "</MediaFiles>"
+#define DURATION    "<Duration>" MARK_DURATION "</Duration>"
 
 static const struct vast_version {
     int32_t protocol;
@@ -60,41 +61,29 @@ static void put_clicks(struct str base, struct buf *out)
     BUF_PUT_LITERAL(out, "</ClickThrough></VideoClicks>");
 }
 
-static void put_media_files(bool audio, struct buf *out)
-{
-    BUF_PUT_LITERAL(out, "<MediaFiles><MediaFile delivery=\"" MARK_DELIVERY "\" type=\"" MARK_MIME
-                         "\" width=\"" MARK_W "\" height=\"" MARK_H
-                         "\"" MARK_BITRATE_OPEN MARK_BITRATE MARK_BITRATE_CLOSE);
-    if (!audio) {
-        BUF_PUT_LITERAL(out, " scalable=\"true\" maintainAspectRatio=\"true\"");
-    }
-    BUF_PUT_LITERAL(out, "><![CDATA[" MARK_URL "]]></MediaFile></MediaFiles>");
-}
-
-static void put_linear(struct str base, bool four, bool audio, struct buf *out)
+static void put_linear(struct str base, bool four, struct buf *out)
 {
     BUF_PUT_LITERAL(out, "<Linear>");
     if (four) {
         put_tracking_events(base, out);
         BUF_PUT_LITERAL(out, DURATION);
-        put_media_files(audio, out);
+        BUF_PUT_LITERAL(out, MEDIA_FILES);
         put_clicks(base, out);
     } else {
         BUF_PUT_LITERAL(out, DURATION);
         put_tracking_events(base, out);
         put_clicks(base, out);
-        put_media_files(audio, out);
+        BUF_PUT_LITERAL(out, MEDIA_FILES);
     }
     BUF_PUT_LITERAL(out, "</Linear>");
 }
 
-static void put_creative(struct str base, const struct vast_version *version, bool audio,
-                         struct buf *out)
+static void put_creative(struct str base, const struct vast_version *version, struct buf *out)
 {
     BUF_PUT_LITERAL(out, "<Creatives><Creative id=\"" MARK_CREATIVE_ID);
     buf_put_str(out, version->four ? STR("\" adId=\"") : STR("\" AdID=\""));
     BUF_PUT_LITERAL(out, MARK_AD_ID "\">");
-    put_linear(base, version->four, audio, out);
+    put_linear(base, version->four, out);
     if (version->four) {
         BUF_PUT_LITERAL(out, "<UniversalAdId idRegistry=\"unknown\"");
         if (!version->serving_id) { /* 4.0 wants the id in an attribute too */
@@ -139,8 +128,63 @@ void markup_put_vast_template(struct str base, unsigned index, bool audio, struc
         put_title(out);
         BUF_PUT_LITERAL(out, MARK_ADVERTISER_OPEN MARK_ADVERTISER MARK_ADVERTISER_CLOSE);
     }
-    put_creative(base, version, audio, out);
+    put_creative(base, version, out);
     BUF_PUT_LITERAL(out, "</InLine></Ad></VAST>");
+}
+
+/* --- a creative's -------------------------------------------------------------------------- */
+
+static void put_two_digits(int32_t value, struct buf *out)
+{
+    if (value < 10) {
+        buf_put_char(out, '0');
+    }
+    buf_put_i64(out, value);
+}
+
+struct str markup_duration(struct markup_work *work, int32_t duration_s)
+{
+    int32_t s = duration_s > 0 ? duration_s : 0;
+    struct buf out = markup_fixed_buf(work, STR_I64_BYTES);
+    put_two_digits(s / 3600, &out);
+    buf_put_char(&out, ':');
+    put_two_digits(s / 60 % 60, &out);
+    buf_put_char(&out, ':');
+    put_two_digits(s % 60, &out);
+    return buf_str(&out);
+}
+
+#define MEDIA_FILE_BYTES 176 /* without its texts: 139, and three numbers */
+
+struct str markup_media_file(struct markup_work *work, const struct markup_media *media)
+{
+    struct markup_work plain = {.input = work->input, .form = MARKUP_PLAIN};
+    struct str mime = markup_xml_value(&plain, media->mime);
+    struct str url = markup_url_value(&plain, media->url);
+    struct buf out = markup_fixed_buf(&plain, MEDIA_FILE_BYTES + mime.len + url.len);
+    buf_put_str(&out, select_mime_is_streaming(media->mime)
+                          ? STR("<MediaFile delivery=\"streaming\" type=\"")
+                          : STR("<MediaFile delivery=\"progressive\" type=\""));
+    buf_put_str(&out, mime);
+    BUF_PUT_LITERAL(&out, "\" width=\"");
+    buf_put_i64(&out, media->w);
+    BUF_PUT_LITERAL(&out, "\" height=\"");
+    buf_put_i64(&out, media->h);
+    buf_put_char(&out, '"');
+    if (media->bitrate_kbps > 0) {
+        BUF_PUT_LITERAL(&out, " bitrate=\"");
+        buf_put_i64(&out, media->bitrate_kbps);
+        buf_put_char(&out, '"');
+    }
+    if (!media->audio) {
+        BUF_PUT_LITERAL(&out, " scalable=\"true\" maintainAspectRatio=\"true\"");
+    }
+    BUF_PUT_LITERAL(&out, "><![CDATA[");
+    buf_put_str(&out, url);
+    BUF_PUT_LITERAL(&out, "]]></MediaFile>");
+    work->failed |= plain.failed;
+    BUG_ON(!plain.failed && buf_failed(&out));
+    return markup_form_value(work, buf_str(&out));
 }
 
 /* --- a bid's ------------------------------------------------------------------------------- */
@@ -176,35 +220,21 @@ static unsigned version_of(int32_t protocol)
     BUG_ON(true);
 }
 
-const struct markup_template *markup_vast(struct markup_work *work,
-                                          const struct markup_media *media)
+const struct markup_template *markup_vast(struct markup_work *work, int32_t protocol, bool audio)
 {
     const struct markup_input *input = work->input;
-    const struct catalog_creative *creative = input->creative;
+    const struct creative_markup *creative = input->creative->markup;
+    BUG_ON(!creative);
     struct str *values = work->values;
     values[HOLE_BID_ID] = markup_xml_value(work, input->bid_id);
-    values[HOLE_CREATIVE_ID] = markup_xml_value(work, creative->id);
-    values[HOLE_AD_ID] =
-        creative->adid.len ? markup_xml_value(work, creative->adid) : values[HOLE_CREATIVE_ID];
-    values[HOLE_DURATION] = markup_duration_value(work, media->duration_s);
-    values[HOLE_DELIVERY] =
-        select_mime_is_streaming(media->mime) ? STR("streaming") : STR("progressive");
-    values[HOLE_MIME] = markup_xml_value(work, media->mime);
-    values[HOLE_W] = markup_number_value(work, media->w);
-    values[HOLE_H] = markup_number_value(work, media->h);
-    values[HOLE_URL] = markup_url_value(work, media->url);
-    if (media->bitrate_kbps > 0) {
-        bool json = work->form == MARKUP_JSON;
-        values[HOLE_BITRATE_OPEN] = json ? STR(" bitrate=\\\"") : STR(" bitrate=\"");
-        values[HOLE_BITRATE] = markup_number_value(work, media->bitrate_kbps);
-        values[HOLE_BITRATE_CLOSE] = json ? STR("\\\"") : STR("\"");
-    }
+    values[HOLE_CREATIVE_ID] = creative->id[work->form];
+    values[HOLE_AD_ID] = creative->ad_id[work->form];
     if (input->advertiser_domain.len) {
         values[HOLE_ADVERTISER_OPEN] = STR("<Advertiser>");
         values[HOLE_ADVERTISER] = markup_xml_value(work, input->advertiser_domain);
         values[HOLE_ADVERTISER_CLOSE] = STR("</Advertiser>");
     }
-    return &input->templates->vast[version_of(media->protocol)][media->audio][work->form];
+    return &input->templates->vast[version_of(protocol)][audio][work->form];
 }
 
 struct bid_text markup_make_vast(struct markup_work *work)
@@ -213,15 +243,9 @@ struct bid_text markup_make_vast(struct markup_work *work)
     const struct catalog_creative *creative = work->input->creative;
     bool audio = creative->type == CREATIVE_AUDIO;
     const struct bidreq_av *av = audio ? work->input->imp->audio : work->input->imp->video;
-    struct markup_media media = {
-        .url = creative->url,
-        .mime = creative->mime,
-        .w = audio ? 0 : creative->w,
-        .h = audio ? 0 : creative->h,
-        .duration_s = creative->duration_s,
-        .bitrate_kbps = creative->bitrate_kbps,
-        .protocol = markup_vast_protocol(av ? &av->protocols : &nothing, work->input->vast_3),
-        .audio = audio,
-    };
-    return markup_fill(work, markup_vast(work, &media));
+    int32_t protocol = markup_vast_protocol(av ? &av->protocols : &nothing, work->input->vast_3);
+    const struct markup_template *template = markup_vast(work, protocol, audio);
+    work->values[HOLE_DURATION] = creative->markup->duration;
+    work->values[HOLE_MEDIA] = creative->markup->media[work->form];
+    return markup_fill(work, template);
 }

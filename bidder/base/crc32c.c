@@ -1,5 +1,9 @@
-/* CRC-32C over eight bytes a step with eight tables, made at first use. */
+/* CRC-32C over eight bytes a step: by the instruction that processors have for it, else with eight
+ * tables. The tables take 8 KB of a cache that has better uses, so it is not only about the steps.
+ */
 #include "bidder/base/crc32c.h"
+
+#include <string.h>
 
 #define POLYNOMIAL 0x82f63b78u /* reflected */
 
@@ -21,7 +25,7 @@ __attribute__((constructor)) static void make_tables(void)
     }
 }
 
-uint32_t crc32c(uint32_t crc, const void *bytes, size_t len)
+uint32_t crc32c_by_tables(uint32_t crc, const void *bytes, size_t len)
 {
     const uint8_t *in = bytes;
     crc = ~crc;
@@ -36,4 +40,32 @@ uint32_t crc32c(uint32_t crc, const void *bytes, size_t len)
         crc = crc >> 8 ^ tables[0][(crc ^ *in++) & 255];
     }
     return ~crc;
+}
+
+#if defined(__x86_64__)
+__attribute__((target("sse4.2"))) static uint32_t by_instruction(uint32_t crc, const uint8_t *in,
+                                                                 size_t len)
+{
+    uint64_t sum = ~crc;
+    for (; len >= 8; len -= 8, in += 8) {
+        uint64_t eight;
+        memcpy(&eight, in, sizeof(eight));
+        sum = __builtin_ia32_crc32di(sum, eight);
+    }
+    crc = (uint32_t)sum;
+    for (; len; len--) {
+        crc = __builtin_ia32_crc32qi(crc, *in++);
+    }
+    return ~crc;
+}
+#endif
+
+uint32_t crc32c(uint32_t crc, const void *bytes, size_t len)
+{
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("sse4.2")) {
+        return by_instruction(crc, bytes, len);
+    }
+#endif
+    return crc32c_by_tables(crc, bytes, len);
 }

@@ -6,3 +6,5 @@
 
 /* Of a whole piece; start with crc 0, or go on with what came back for the piece before. */
 uint32_t crc32c(uint32_t crc, const void *bytes, size_t len);
+/* The same for processors without an instruction for it. */
+uint32_t crc32c_by_tables(uint32_t crc, const void *bytes, size_t len);

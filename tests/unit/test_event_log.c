@@ -78,6 +78,9 @@ TEST(crc32c_agrees_with_published_vectors)
     }
     CHECK_INT(crc32c(0, bytes, 32), 0x46dd794e);
     CHECK_INT(crc32c(crc32c(0, bytes, 13), bytes + 13, 19), 0x46dd794e);
+    for (size_t len = 0; len <= 32; len++) {
+        CHECK_INT(crc32c_by_tables(7, bytes + 32 - len, len), crc32c(7, bytes + 32 - len, len));
+    }
 }
 
 TEST(records_round_trip)
