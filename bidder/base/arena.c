@@ -5,13 +5,9 @@
 
 #include "bidder/base/bug.h"
 
-#define ARENA_ALIGN 16
-
 struct arena_block {
     struct arena_block *next;
-    size_t used;
-    size_t size;
-    size_t pad; /* keeps data 16-aligned */
+    size_t size; /* these two keep data 16-aligned */
     unsigned char data[];
 };
 
@@ -23,18 +19,27 @@ static struct arena_block *block_create(struct arena *arena, size_t size)
     struct arena_block *block = malloc(sizeof(*block) + size);
     if (block) {
         block->next = NULL;
-        block->used = 0;
         block->size = size;
         arena->total_bytes += size;
     }
     return block;
 }
 
+static void use_block(struct arena *arena, struct arena_block *block)
+{
+    arena->current = block;
+    arena->free = block->data;
+    arena->free_bytes = block->size;
+}
+
 bool arena_init(struct arena *arena, size_t block_bytes, size_t limit_bytes)
 {
     BUG_ON(block_bytes == 0 || limit_bytes < block_bytes);
     *arena = (struct arena){.block_bytes = block_bytes, .limit_bytes = limit_bytes};
-    arena->first = arena->current = block_create(arena, block_bytes);
+    arena->first = block_create(arena, block_bytes);
+    if (arena->first) {
+        use_block(arena, arena->first);
+    }
     return arena->first != NULL;
 }
 
@@ -51,6 +56,7 @@ void arena_deinit(struct arena *arena)
 {
     free_blocks(arena->first);
     arena->first = arena->current = NULL;
+    arena->free_bytes = 0;
 }
 
 void arena_reset(struct arena *arena)
@@ -60,29 +66,26 @@ void arena_reset(struct arena *arena)
         arena->first->next = NULL;
         arena->total_bytes = arena->first->size;
     }
-    arena->first->used = 0;
-    arena->current = arena->first;
+    use_block(arena, arena->first);
 }
 
-void *arena_alloc(struct arena *arena, size_t bytes)
+__attribute__((cold, noinline)) void *arena_alloc_block(struct arena *arena, size_t bytes)
 {
-    if (UNLIKELY(bytes > SIZE_MAX - ARENA_ALIGN)) {
+    if (bytes > SIZE_MAX - ARENA_ALIGN) {
         return NULL;
     }
     size_t need = (bytes + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1);
-    struct arena_block *block = arena->current;
-    if (UNLIKELY(block->size - block->used < need)) {
-        block = block_create(arena, need > arena->block_bytes ? need : arena->block_bytes);
-        if (!block) {
-            return NULL;
-        }
-        arena->grown++;
-        arena->current->next = block;
-        arena->current = block;
+    struct arena_block *block =
+        block_create(arena, need > arena->block_bytes ? need : arena->block_bytes);
+    if (!block) {
+        return NULL;
     }
-    void *piece = block->data + block->used;
-    block->used += need;
-    return piece;
+    arena->grown++;
+    arena->current->next = block;
+    use_block(arena, block);
+    arena->free += need;
+    arena->free_bytes -= need;
+    return block->data;
 }
 
 void *arena_calloc(struct arena *arena, size_t count, size_t size)

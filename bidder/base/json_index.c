@@ -133,7 +133,9 @@ INLINE void fill(struct json_index *index, struct str text, size_t from, look_fn
         memcpy(last, text.ptr + from, text.len - from);
         count += put(index->items + count, look(last), (uint32_t)from);
     }
-    index->items[count] = index->items[count + 1] = (uint32_t)text.len - 1;
+    for (unsigned i = 0; i < 4; i++) {
+        index->items[count + i] = (uint32_t)text.len - 1;
+    }
 }
 
 static void fill_plain(struct json_index *index, struct str text, size_t from)

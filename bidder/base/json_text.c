@@ -2,6 +2,8 @@
  * of json.h decides. */
 #include "bidder/base/json_text.h"
 
+#include "bidder/base/utf8.h"
+
 #if defined(__SSE2__)
 #include <emmintrin.h>
 #endif
@@ -127,8 +129,23 @@ static const char *adopt(struct json_text *t, const struct json_reader *r)
     return r->at;
 }
 
-/* Three reasons to come here: the index ends inside this string, or it holds an escape or a long
- * character, or it is invalid. */
+/* From the special byte behind a string's quote on: over long characters, every byte of which is in
+ * the index. Returns where the first other special byte is, or the index ends, or what is not
+ * UTF-8. */
+static const uint32_t *skip_long_characters(const struct json_text *t, const uint32_t *special)
+{
+    while ((signed char)t->begin[*special] < 0) {
+        size_t length = utf8_length(t->begin + *special, t->end);
+        if (!length || special[length - 1] != *special + length - 1) {
+            break;
+        }
+        special += length;
+    }
+    return special;
+}
+
+/* Reasons to come here: the string holds long characters or escapes, or the index ends inside it,
+ * or it is invalid. The first is decided here. */
 __attribute__((noinline)) const char *json_text_string_slow(struct json_text *t, const char *at,
                                                             struct str *text)
 {
@@ -139,6 +156,14 @@ __attribute__((noinline)) const char *json_text_string_slow(struct json_text *t,
     if (t->special[1] == len - 1 && !t->index.whole) {
         json_index_fill(&t->index, (struct str){.ptr = t->begin, .len = len}, offset);
         t->special = t->index.items;
+    }
+    const uint32_t *close = skip_long_characters(t, t->special + 1);
+    if (t->begin[*close] == '"') {
+        t->special = close + 1;
+        if (text) {
+            *text = (struct str){.ptr = at + 1, .len = *close - offset - 1};
+        }
+        return t->begin + *close + 1;
     }
     struct json_reader r = reader_at(t, at);
     if (text) {

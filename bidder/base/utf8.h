@@ -27,7 +27,17 @@ static inline size_t utf8_length(const char *at, const char *end)
 static inline bool utf8_valid(struct str text)
 {
     for (size_t i = 0; i < text.len;) {
-        size_t length = utf8_length(text.ptr + i, text.ptr + text.len);
+        uint64_t eight; /* from i on, or the last eight */
+        if (text.len >= sizeof(eight)) {
+            size_t last = text.len - sizeof(eight), from = i < last ? i : last;
+            memcpy(&eight, text.ptr + from, sizeof(eight));
+            if (!(eight & 0x8080808080808080u)) { /* most texts are ASCII */
+                i = from + sizeof(eight);
+                continue;
+            }
+        }
+        size_t length =
+            (signed char)text.ptr[i] >= 0 ? 1 : utf8_length(text.ptr + i, text.ptr + text.len);
         if (!length) {
             return false;
         }

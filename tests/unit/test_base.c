@@ -8,6 +8,7 @@
 #include "bidder/base/log.h"
 #include "bidder/base/prng.h"
 #include "bidder/base/scan.h"
+#include "bidder/base/utf8.h"
 
 #include <unistd.h>
 
@@ -273,4 +274,36 @@ TEST(a_logged_text_cannot_begin_a_line)
     close(keep);
     close(ends[0]);
     close(ends[1]);
+}
+
+/* Whatever stands before and behind, wherever the steps of eight fall. */
+TEST(utf8_valid_in_every_place)
+{
+    const struct {
+        struct str text;
+        bool valid;
+    } cases[] = {
+        {STR(""), true},
+        {STR("a"), true},
+        {STR("\xc3\xa9"), true},
+        {STR("\xe7\xac\xac\xe4\xb8\x89"), true},
+        {STR("\xf0\x9f\x98\x80"), true},
+        {STR("\x80"), false},
+        {STR("\xc3"), false},
+        {STR("\xe2\x82"), false},
+        {STR("\xed\xa0\x80"), false},
+        {STR("\xf0\x9f\x98"), false},
+        {STR("\xff"), false},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        for (size_t before = 0; before < 20; before++) {
+            for (size_t behind = 0; behind < 20; behind++) {
+                char bytes[64];
+                memset(bytes, 'x', sizeof(bytes));
+                memcpy(bytes + before, cases[i].text.ptr, cases[i].text.len);
+                struct str text = {.ptr = bytes, .len = before + cases[i].text.len + behind};
+                CHECK_INT(utf8_valid(text), cases[i].valid);
+            }
+        }
+    }
 }

@@ -45,7 +45,9 @@ static void check_way(json_index_fn *fill, struct str text, size_t from)
         item++;
     }
     CHECK_INT(item[0], text.len - 1);
-    CHECK_INT(item[1], text.len - 1);
+    for (int i = 1; i < 4; i++) {
+        CHECK_INT(item[i], text.len - 1);
+    }
 }
 
 TEST(json_index_finds_every_special_byte)
