@@ -45,10 +45,10 @@ void auction_start(struct auction_desk *desk, const struct auction_call *call)
     auction->answer_owner = call->owner;
     auction->handle = call->handle;
     auction->received_us = call->received_us;
-    auction->stage_ns = clock_mono_ns();
-    auction->now_us = auction->stage_ns / 1000;
+    auction->now_us = call->received_us;
+    auction->stage_ns = call->received_us * 1000;
     auction->deadline_us = INT64_MAX;
-    auction->now_s = clock_wall_us() / 1000000;
+    auction->now_s = clock_wall_s();
     auction->body = call->lent ? arena_strdup(&auction->arena, call->body) : call->body;
     if (call->body.len && !auction->body.ptr) {
         finish_no_bid(auction, NO_BID_NO_MEMORY);
@@ -192,6 +192,7 @@ static void on_dmp_answer(void *owner, enum dmp_result result, uint32_t in)
         }
         auction->view = view;
     }
+    auction->now_us = clock_mono_us();
     if (catch_up(auction)) {
         decide(auction);
     }
@@ -219,7 +220,7 @@ static bool ask_dmp(struct auction *auction)
                 return false;
             }
             *asked = (struct dmp_question){auction, question};
-            int64_t own_us = clock_mono_us() + auction->catalog->dmps[question.dmp].deadline_us;
+            int64_t own_us = auction->now_us + auction->catalog->dmps[question.dmp].deadline_us;
             int64_t last_us = auction->deadline_us - 3 * auction->desk->options.encode_us;
             return dmp_ask(desks->dmps, auction->catalog, question.dmp, &auction->person.keys[0],
                            question.audiences, 2, own_us < last_us ? own_us : last_us,
@@ -319,7 +320,6 @@ static void view_add_pending(struct auction *auction, const struct decision *dec
 
 static void decide(struct auction *auction)
 {
-    auction->now_us = clock_mono_us();
     uint32_t count = auction->request.imp.count;
     for (uint32_t i = 0; i < count; i++) {
         struct decide_context context = auction_decide_context(auction);
@@ -439,6 +439,7 @@ static void finish(struct auction *auction, const struct auction_answer *answer)
     struct auction_desk *desk = auction->desk;
     /* The answer may free the body, and with it the request's texts: none is used behind it. */
     bool sent = auction->answer(auction->answer_owner, auction->handle, answer);
+    auction_note_answer(auction, answer);
     for (uint32_t i = 0; auction->decisions && i < auction->request.imp.count; i++) {
         struct decision *decision = &auction->decisions[i];
         if (decision->line == CATALOG_NONE) {
@@ -477,7 +478,6 @@ static void finish_no_bid(struct auction *auction, enum no_bid_reason reason)
 static void finish_bids(struct auction *auction)
 {
     struct auction_desk *desk = auction->desk;
-    auction->now_us = clock_mono_us();
     bool late = auction->now_us > auction->deadline_us;
     uint32_t bids = late ? 0 : auction_encode_bids(auction);
     if (!bids || buf_failed(&desk->out)) {
@@ -501,7 +501,6 @@ static void finish_bids(struct auction *auction)
         .exchange = &auction->catalog->exchanges[auction->exchange],
         .bids = bids,
     };
-    auction_note_stage(auction, STAGE_ENCODE);
     finish(auction, &answer);
 }
 

@@ -8,7 +8,7 @@
 #include "bidder/markup.h"
 
 #define ARENA_BLOCK_BYTES   (64 * 1024)
-#define ARENA_LIMIT_BYTES   (4 * 1024 * 1024)
+#define ARENA_LIMIT_BYTES   (8 * 1024 * 1024) /* 64 impressions of 1024 offers */
 #define SCRATCH_LIMIT_BYTES (256 * 1024)
 #define OUT_LIMIT_BYTES     (4 * 1024 * 1024)
 

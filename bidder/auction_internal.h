@@ -34,9 +34,10 @@ struct auction {
     struct person person;
     uint64_t id; /* owner << 40 | sequence */
     uint64_t request_hash;
-    int64_t received_us, deadline_us, now_us; /* monotonic */
-    int64_t stage_ns;                         /* when the last stage ended */
-    int64_t now_s;                            /* wall clock */
+    int64_t received_us, deadline_us; /* monotonic, as the next two */
+    int64_t now_us;                   /* when the last stage ended, or a wait */
+    int64_t stage_ns;                 /* when the last stage ended */
+    int64_t now_s;                    /* wall clock */
 
     struct decision *decisions; /* one per impression */
     struct freq_read *read;     /* NULL when nothing was read */
@@ -77,7 +78,10 @@ uint32_t auction_encode_bids(struct auction *auction);
 int auction_encode_no_bid(struct auction *auction, enum no_bid_reason reason);
 
 /* auction_note.c: metrics, event records, report counters. The only file that knows them. */
+/* A stage has ended. Reads the clock: now_us is the time from here on. */
 void auction_note_stage(struct auction *auction, enum auction_stage stage);
+/* The answer has been handed over: the end of encoding, and of all stages. */
+void auction_note_answer(struct auction *auction, const struct auction_answer *answer);
 void auction_note_reject(struct auction *auction, enum bidreq_reject reject);
 void auction_note_line(void *auction, uint32_t line, enum no_bid_reason reason);
 void auction_note_pushes(struct auction *auction, const struct decision *decision);

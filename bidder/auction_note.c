@@ -70,6 +70,18 @@ void auction_note_stage(struct auction *auction, enum auction_stage stage)
     int64_t now_ns = clock_mono_ns();
     metric_observe(&auction_metrics, AUCTION_STAGES, stage, (uint64_t)(now_ns - auction->stage_ns));
     auction->stage_ns = now_ns;
+    auction->now_us = now_ns / 1000;
+}
+
+void auction_note_answer(struct auction *auction, const struct auction_answer *answer)
+{
+    if (answer->bids) {
+        auction_note_stage(auction, STAGE_ENCODE);
+    } else {
+        auction->stage_ns = clock_mono_ns();
+    }
+    metric_observe(&auction_metrics, AUCTION_STAGES, STAGE_TOTAL,
+                   (uint64_t)(auction->stage_ns - auction->received_us * 1000));
 }
 
 void auction_note_reject(struct auction *auction, enum bidreq_reject reject)
@@ -227,8 +239,6 @@ void auction_note_end(struct auction *auction, const struct auction_answer *answ
     if (answer->bids || answer->reason) { /* else a ping, or what was no bid request */
         metric_matrix_add(&auction_exchanges_matrix, answer->exchange->slot, answer->reason, 1);
     }
-    metric_observe(&auction_metrics, AUCTION_STAGES, STAGE_TOTAL,
-                   (uint64_t)(clock_mono_ns() - auction->received_us * 1000));
     /* Last, so that whoever waits for this one sees the others. */
     METRIC_INC(auction_metrics, AUCTION_REQUESTS);
 }
