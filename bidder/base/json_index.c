@@ -163,21 +163,21 @@ AVX512 static void fill_avx512(struct json_index *index, struct str text, size_t
 /* The fastest first. */
 json_index_fn *json_index_way(unsigned number)
 {
-    json_index_fn *ways[5] = {NULL};
-    unsigned count = 0;
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vbmi2") &&
-        __builtin_cpu_supports("popcnt")) {
-        ways[count++] = fill_avx512;
+    bool popcnt = __builtin_cpu_supports("popcnt");
+    bool avx512 = __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vbmi2");
+    bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi");
+    if (popcnt && avx512 && number-- == 0) {
+        return fill_avx512;
     }
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
-        __builtin_cpu_supports("popcnt")) {
-        ways[count++] = fill_avx2;
+    if (popcnt && avx2 && number-- == 0) {
+        return fill_avx2;
     }
-    ways[count++] = fill_sse2;
+    if (number-- == 0) {
+        return fill_sse2;
+    }
 #endif
-    ways[count++] = fill_plain;
-    return number < count ? ways[number] : NULL;
+    return number == 0 ? fill_plain : NULL;
 }
 
 static json_index_fn *best_way = fill_plain;

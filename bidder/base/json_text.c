@@ -35,6 +35,8 @@ __attribute__((noinline)) const char *json_text_space_run(const struct json_text
         }
         at += 16;
     }
+#else
+    (void)t;
 #endif
     while (is_space(*at)) { /* the last closer ends it */
         at++;
