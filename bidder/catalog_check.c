@@ -206,6 +206,8 @@ static void check_caps(struct catalog_reader *reader)
 
 /* --- exchanges, deals, audiences ------------------------------------------------------------ */
 
+#define MAX_HEADER_BYTES 4096 /* few clients take more than 8 KiB of all headers */
+
 static void check_exchanges(struct catalog_reader *reader)
 {
     for (uint32_t i = 0; i < reader->catalog->exchange_count; i++) {
@@ -213,6 +215,15 @@ static void check_exchanges(struct catalog_reader *reader)
         if (exchange->margin_us >= exchange->tmax_us) {
             reader_error(reader, reader_at(reader, ENTITY_EXCHANGE, i, "margin_ms"),
                          "leaves no time to answer: tmax_ms is %" PRId64, exchange->tmax_us / 1000);
+        }
+        size_t bytes = 0;
+        for (uint32_t h = 0; h < exchange->response_headers.count; h++) {
+            bytes += exchange->response_headers.items[h].len + 2;
+        }
+        if (bytes > MAX_HEADER_BYTES) {
+            reader_error(reader, reader_at(reader, ENTITY_EXCHANGE, i, "response_headers"),
+                         "%zu bytes of headers with every answer are more than %d", bytes,
+                         MAX_HEADER_BYTES);
         }
     }
 }

@@ -20,17 +20,17 @@ const char *entity_name(enum entity_kind kind)
 
 /* --- ids ------------------------------------------------------------------------------------ */
 
-/* Bytes that make an id awkward in urls, logs and Redis keys. */
+/* No bytes that make an id awkward in urls, logs and Redis keys. */
 static bool id_is_clean(struct str id, bool in_path)
 {
-    for (size_t i = 0; i < id.len; i++) {
+    for (size_t i = 0; in_path && i < id.len; i++) {
         unsigned char c = (unsigned char)id.ptr[i];
         bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-        if (c < ' ' || c == 0x7f || (in_path && !letter && c != '-' && c != '_' && c != '.')) {
+        if (!letter && c != '-' && c != '_' && c != '.') {
             return false;
         }
     }
-    return true;
+    return value_printable(id);
 }
 
 /* The id of an entity, or an empty view with a problem. */

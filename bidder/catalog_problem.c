@@ -2,6 +2,7 @@
  * and JSON pointer in one pass over the text. */
 #include "bidder/base/bug.h"
 #include "bidder/catalog_reader.h"
+#include "bidder/catalog_values.h"
 
 #define POINTER_LIMIT 4096
 #define TEXT_LIMIT    1024
@@ -99,6 +100,7 @@ void reader_report(struct catalog_reader *reader, enum problem_severity severity
     while ((size_t)length > kept && kept && ((unsigned char)line[kept] & 0xc0) == 0x80) {
         kept--;
     }
+    value_make_printable(line, kept); /* it goes to terminals and quotes the file */
     struct str copy = arena_strdup(reader->problems->arena, (struct str){line, kept});
     if (!copy.ptr) {
         reader->found_dropped++;
@@ -192,6 +194,7 @@ void reader_place_problems(struct catalog_reader *reader)
         advance(&place, reader->text, found->offset);
         buf_reset(&pointer);
         reader_pointer(reader, found->offset, &pointer);
+        value_make_printable(pointer.data, pointer.len);
         struct problem problem = {
             .severity = found->severity,
             .pointer = arena_strdup(list->arena, buf_str(&pointer)),

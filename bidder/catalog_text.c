@@ -14,17 +14,12 @@ static bool is_alnum(char c)
 
 static bool check_any(struct str text)
 {
-    return text.len > 0 && !memchr(text.ptr, '\0', text.len);
+    return text.len > 0 && text.len <= 65536 && !memchr(text.ptr, '\0', text.len);
 }
 
 static bool check_id(struct str text)
 {
-    for (size_t i = 0; i < text.len; i++) {
-        if ((unsigned char)text.ptr[i] < ' ' || text.ptr[i] == 0x7f) {
-            return false;
-        }
-    }
-    return text.len >= 1 && text.len <= 128;
+    return text.len >= 1 && text.len <= 128 && value_printable(text);
 }
 
 static bool check_path_id(struct str text)
@@ -116,9 +111,9 @@ static bool check_header(struct str text)
 }
 
 const struct text_rule_info text_rules[TEXT_RULE_COUNT] = {
-    [TEXT_ANY] = {check_any, 0, "a text that is not empty", "^[^\\u0000]+$"},
+    [TEXT_ANY] = {check_any, 0, "a text of 1 to 65536 bytes", "^[^\\u0000]{1,65536}$"},
     [TEXT_ID] = {check_id, 0, "an id of 1 to 128 bytes without control characters",
-                 "^[^\\u0000-\\u001f\\u007f]+$"},
+                 "^[^\\u0000-\\u001f\\u007f-\\u009f\\u202a-\\u202e\\u2066-\\u2069]+$"},
     [TEXT_PATH_ID] = {check_path_id, 0, "1 to 128 letters, digits or - _ .",
                       "^[A-Za-z0-9._-]{1,128}$"},
     [TEXT_URL] = {value_url, 0, "a url that starts with https:// or http://",
@@ -126,7 +121,7 @@ const struct text_rule_info text_rules[TEXT_RULE_COUNT] = {
     [TEXT_DOMAIN] = {value_domain, -1, "a domain such as \"brand.example\"",
                      "^[A-Za-z0-9][A-Za-z0-9_-]*(\\.[A-Za-z0-9][A-Za-z0-9_-]*)+$"},
     [TEXT_MEDIUM] = {check_medium, 0, "a domain or an app bundle", "^[A-Za-z0-9._-]{1,253}$"},
-    [TEXT_LOWER] = {check_any, -1, "a text that is not empty", "^[^\\u0000]+$"},
+    [TEXT_LOWER] = {check_any, -1, "a text of 1 to 65536 bytes", "^[^\\u0000]{1,65536}$"},
     [TEXT_COUNTRY] = {check_country, 1, "a country of three letters such as \"CHN\"",
                       "^[A-Za-z]{3}$"},
     [TEXT_CURRENCY] = {check_currency, 0, "a currency of three capital letters such as \"CNY\"",

@@ -316,6 +316,42 @@ uint32_t value_guess_limit(size_t length)
     return length <= 3 ? 1 : length <= 8 ? 2 : 3;
 }
 
+/* --- ids ------------------------------------------------------------------------------------ */
+
+/* Bytes of the character at text[i] when it is one of those; else 0. */
+static size_t unprintable(struct str text, size_t i)
+{
+    const unsigned char *c = (const unsigned char *)text.ptr + i;
+    size_t left = text.len - i;
+    if (c[0] < ' ' || c[0] == 0x7f) {
+        return 1;
+    }
+    if (c[0] == 0xc2 && left > 1 && c[1] < 0xa0) { /* U+0080 to U+009F */
+        return 2;
+    }
+    bool turns = c[0] == 0xe2 && left > 2 && /* U+202A to U+202E, U+2066 to U+2069 */
+                 ((c[1] == 0x80 && c[2] >= 0xaa && c[2] <= 0xae) ||
+                  (c[1] == 0x81 && c[2] >= 0xa6 && c[2] <= 0xa9));
+    return turns ? 3 : 0;
+}
+
+bool value_printable(struct str text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        if (unprintable(text, i)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void value_make_printable(char *text, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        memset(text + i, '?', unprintable((struct str){text, len}, i));
+    }
+}
+
 /* --- addresses ------------------------------------------------------------------------------ */
 
 bool value_domain(struct str text)

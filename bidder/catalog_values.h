@@ -31,5 +31,10 @@ uint32_t value_distance(struct str a, struct str b, uint32_t limit);
 /* How many letters a word of this length may be off and still be guessed. */
 uint32_t value_guess_limit(size_t length);
 
+/* Nothing that moves a terminal's cursor or turns a line round: ids stand in tables and logs. No
+ * C0 or C1 control characters, no DEL, no bidirectional override or isolate. */
+bool value_printable(struct str text);
+/* Puts ? in their place. */
+void value_make_printable(char *text, size_t len);
 bool value_url(struct str text);
 bool value_domain(struct str text);

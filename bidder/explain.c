@@ -9,6 +9,7 @@
 #include "bidder/base/bug.h"
 #include "bidder/base/clock.h"
 #include "bidder/base/loop.h"
+#include "bidder/catalog_values.h"
 #include "bidder/target.h"
 
 /* Lies in the arena of its auction. */
@@ -29,18 +30,10 @@ struct explain {
 #define EXPLAIN_SCRATCH_BYTES (16 * 1024)
 #define EXPLAIN_SCRATCH_LIMIT (1024 * 1024)
 
-/* A request may hold what a terminal takes for an order: control characters do not get through. */
+/* A request may hold what a terminal takes for an order. */
 static void clean(struct buf *text, size_t from)
 {
-    for (size_t i = from; i < text->len; i++) {
-        unsigned char c = (unsigned char)text->data[i];
-        unsigned char next = i + 1 < text->len ? (unsigned char)text->data[i + 1] : 0;
-        if (c < ' ' || c == 0x7f) {
-            text->data[i] = '?';
-        } else if (c == 0xc2 && next >= 0x80 && next < 0xa0) { /* U+0080 to U+009F */
-            text->data[i] = text->data[i + 1] = '?';
-        }
-    }
+    value_make_printable(text->data + from, text->len - from);
 }
 
 static void put_line(struct explain *explain, struct str line, const char *verdict,

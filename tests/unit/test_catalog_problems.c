@@ -260,6 +260,27 @@ TEST(problems_as_json)
     buf_deinit(&out);
 }
 
+TEST(a_text_has_an_end)
+{
+    for (int more = 0; more < 2; more++) {
+        struct loaded loaded;
+        struct buf text;
+        buf_init(&text, 1 << 20);
+        BUF_PUT_LITERAL(&text, "{\"timezone\":\"UTC\",\"currency\":\"CNY\",\"$schema\":\"");
+        for (int i = 0; i < 65536 + more; i++) {
+            buf_put_char(&text, 'x');
+        }
+        BUF_PUT_LITERAL(&text, "\"}");
+        load_text(&loaded, buf_str(&text));
+        CHECK_INT((int)loaded.problems.error_count, more);
+        if (loaded.problems.error_count) {
+            CHECK(str_starts(loaded.problems.items[0].text, STR("expected a text of 1 to 65536")));
+        }
+        unload(&loaded);
+        buf_deinit(&text);
+    }
+}
+
 /* Found by search: the budgets' names hash alike, the lines' ids do not. */
 TEST(budgets_whose_hashes_meet_are_refused)
 {

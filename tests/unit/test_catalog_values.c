@@ -75,6 +75,38 @@ TEST(amounts_of_six_decimals)
     }
 }
 
+TEST(what_a_terminal_would_obey_is_not_printable)
+{
+    static const char *const good[] = {"",
+                                       "a b",
+                                       "\xe5\x8d\x83\xe4\xba\xba",
+                                       "\xc2\xa0",
+                                       "\xe2\x80\xa9",
+                                       "\xe2\x80\xaf",
+                                       "\xe2\x81\xaa",
+                                       "\xc2",
+                                       "\xe2\x80"};
+    static const char *const bad[] = {"\x1b[2J",
+                                      "a\n",
+                                      "\x7f",
+                                      "\xc2\x9b",
+                                      "\xe2\x80\xae"
+                                      "b",
+                                      "\xe2\x81\xa6",
+                                      "\t"};
+    static const char *const instead[] = {"?[2J", "a?", "?", "??", "???b", "???", "?"};
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        CHECK(value_printable(str_from(good[i])));
+    }
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        char text[16];
+        snprintf(text, sizeof(text), "%s", bad[i]);
+        CHECK(!value_printable(str_from(bad[i])));
+        value_make_printable(text, strlen(text));
+        CHECK_STR(str_from(text), instead[i]);
+    }
+}
+
 TEST(dates)
 {
     struct arena arena;
