@@ -34,8 +34,8 @@ import plots
 import servers
 from servers import LOAD_CORE, RELEASE, ROOT, SERVER_CORE
 
-# The exposures of a person: 16 bytes of key in braces, as frequency/freq_codec.h says.
-PERSON_RECORDS = b"{" + b"?" * 16 + b"}c"
+# The record of a person: a key of 14 bytes that is no ASCII, as frequency/freq_codec.h says.
+PERSON_RECORDS = b"[\x80-\xff]" + b"?" * 13
 BUSY = 0.5  # a load average before the run from which on others took part of the two cores
 # A closed loop must keep the core busy while answers are on their way, but what is open at once has to
 # stay in the caches: some servers are at their best with few connections, some with many.

@@ -115,7 +115,7 @@ class Redis:
 
 
 def person(number):
-    return b"{" + struct.pack(">QQ", 1 << 63 | number * 2654435761 % (1 << 62), number) + b"}"
+    return struct.pack(">QQ", 1 << 63 | number * 2654435761 % (1 << 62), number << 16)[:14]
 
 
 class Exposures:
@@ -123,17 +123,17 @@ class Exposures:
 
     def shown(self, n, i, caps):
         field = struct.pack(">I", NOW - i) + struct.pack(">I", n * 31 + i)[1:]
-        key = person(n) + b"c"
+        key = person(n)
         return resp("HSET", key, field, b"linecreabra") + resp("EXPIRE", key, TTL, "NX"), 2
 
     def decision(self, n, i, caps):
-        key, profile = person(n) + b"c", person(n) + b"p"
+        key = person(n)
         field = struct.pack(">I", NOW) + struct.pack(">I", i)[1:]
-        read = resp("HGETALL", key) + resp("HGETALL", profile)
+        read = resp("HGETALL", key)
         reserve = (resp("HSETNX", key, field, b"linecreabra\0\x3c") + resp("HGETALL", key) +
                    resp("OBJECT", "ENCODING", key))
         confirm = resp("EVAL", LUA_CONFIRM_EXPOSURE, 1, key, field, b"linecreabra", TTL)
-        return (read, 2), (reserve, 3), (confirm, 1), (resp("HDEL", key, field), 1)
+        return (read, 1), (reserve, 3), (confirm, 1), (resp("HDEL", key, field), 1)
 
 
 class Counters:

@@ -1,7 +1,7 @@
 /* POST /consent and /audience: what a consent platform and a CDP write about one person. Handled in
  * a worker over its Redis connection, beside the request path:
  *
- *   HGETALL {key}p  --links-->  one script call per id  --all replies-->  answer
+ *   HGETALL key  --links-->  one script call per id  --all replies-->  answer
  *
  * A withdrawal does all that twice, PERSON_ADMIN_SETTLE_US apart: an auction that had read the
  * person before may reserve behind the first time.
@@ -27,16 +27,15 @@
 #define DEADLINE_US 2000000
 #define EXPIRES_S   ((int64_t)30 * 86400)
 
-/* KEYS {key}p {key}c   ARGV mode, seconds to live, then field, value ("": taken away) ...
+/* KEYS key   ARGV mode, seconds to live, then field, value ("": taken away) ...
  * mode w: consent is withdrawn   g: given again   a: audiences, refused (-1) when withdrawn */
 static const char script[] =
     "local p,m=KEYS[1],ARGV[1]\n"
     "if m=='a' and redis.call('HEXISTS',p,'w')==1 then return -1 end\n"
     "if m=='w' then\n"
-    "  redis.call('DEL',KEYS[2])\n"
     "  for _,f in ipairs(redis.call('HKEYS',p)) do\n"
     "    local t=string.sub(f,1,1)\n"
-    "    if t=='s' or t=='d' then redis.call('HDEL',p,f) end\n"
+    "    if #f==7 or t=='s' or t=='d' then redis.call('HDEL',p,f) end\n"
     "  end\n"
     "  redis.call('HSET',p,'w','1')\n"
     "elseif m=='g' then redis.call('HDEL',p,'w') end\n"
@@ -46,6 +45,7 @@ static const char script[] =
     "end\n"
     "if redis.call('TTL',p)<tonumber(ARGV[2]) then redis.call('EXPIRE',p,ARGV[2]) end\n"
     "return 1\n";
+_Static_assert(FREQ_FIELD_BYTES == 7, "as in the script");
 
 struct change {
     char field[5], value[4];
@@ -220,23 +220,19 @@ static struct str view(const char *bytes, size_t len)
 
 static void send_script(struct job *job, const struct person_key *key)
 {
-    char profile[FREQ_KEY_BYTES], record[FREQ_KEY_BYTES];
-    freq_codec_key(key, 'p', profile);
-    freq_codec_key(key, 'c', record);
-    redis_begin(job->redis, 7 + 2 * job->change_count);
+    redis_begin(job->redis, 6 + 2 * job->change_count);
     redis_arg(job->redis, STR("EVAL"));
     redis_arg(job->redis, view(script, sizeof(script) - 1));
-    redis_arg(job->redis, STR("2"));
-    redis_arg(job->redis, view(profile, sizeof(profile)));
-    redis_arg(job->redis, view(record, sizeof(record)));
+    redis_arg(job->redis, STR("1"));
+    redis_arg(job->redis, freq_codec_key(key));
     redis_arg(job->redis, view(&job->mode, 1));
     redis_arg_i64(job->redis, job->ttl_s);
     for (uint32_t i = 0; i < job->change_count; i++) {
         redis_arg(job->redis, view(job->changes[i].field, job->changes[i].field_len));
         redis_arg(job->redis, view(job->changes[i].value, job->changes[i].value_len));
     }
-    if (redis_send(job->redis, view(profile, sizeof(profile)), clock_mono_us() + DEADLINE_US,
-                   on_written, job)) {
+    if (redis_send(job->redis, freq_codec_key(key), clock_mono_us() + DEADLINE_US, on_written,
+                   job)) {
         job->pending++;
     } else {
         job->failed = true;
@@ -246,13 +242,11 @@ static void send_script(struct job *job, const struct person_key *key)
 /* What the id saw as a household goes with the consent. */
 static void send_forget_household(struct job *job)
 {
-    char record[FREQ_KEY_BYTES];
-    freq_codec_key(&job->household, 'c', record);
+    struct str record = freq_codec_key(&job->household);
     redis_begin(job->redis, 2);
     redis_arg(job->redis, STR("DEL"));
-    redis_arg(job->redis, view(record, sizeof(record)));
-    if (redis_send(job->redis, view(record, sizeof(record)), clock_mono_us() + DEADLINE_US,
-                   on_written, job)) {
+    redis_arg(job->redis, record);
+    if (redis_send(job->redis, record, clock_mono_us() + DEADLINE_US, on_written, job)) {
         job->pending++;
     } else {
         job->failed = true;
@@ -290,13 +284,11 @@ static void on_profile(void *owner, enum redis_result result, const struct redis
 
 static void start(struct job *job)
 {
-    char profile[FREQ_KEY_BYTES];
-    freq_codec_key(&job->key, 'p', profile);
+    struct str key = freq_codec_key(&job->key);
     redis_begin(job->redis, 2);
     redis_arg(job->redis, STR("HGETALL"));
-    redis_arg(job->redis, view(profile, sizeof(profile)));
-    if (!redis_send(job->redis, view(profile, sizeof(profile)), clock_mono_us() + DEADLINE_US,
-                    on_profile, job)) {
+    redis_arg(job->redis, key);
+    if (!redis_send(job->redis, key, clock_mono_us() + DEADLINE_US, on_profile, job)) {
         job->failed = true;
         job_end(job);
     }

@@ -140,8 +140,9 @@ static bool matches(const struct expression *expr, const struct freq_view *view)
 struct counting {
     const struct expression *expr;
     struct freq_view *view; /* scratch */
+    struct freq_slab slab;  /* scratch; owned */
     int64_t now_s;
-    uint64_t keys, records, matched, odd;
+    uint64_t keys, records, matched, odd; /* records: that have a profile */
     bool refused;
 };
 
@@ -150,23 +151,24 @@ static void on_record(void *owner, uint32_t index, const struct redis_value *val
     struct counting *counting = owner;
     struct freq_view *view = counting->view;
     struct freq_links links = {.count = 0};
+    struct freq_record record;
     uint64_t unknown = 0;
+    const struct freq_profile profile = {
+        .now_s = counting->now_s, .view = view, .links = &links, .unknown = &unknown};
     (void)index;
     view->withdrawn = false;
     view->segment_count = view->muted_count = view->answer_count = view->max_contacts_per_day = 0;
-    counting->records++;
-    if (freq_codec_profile(value, counting->now_s, view, &links, &unknown) != STATUS_OK) {
+    counting->slab.used = 0;
+    if (freq_codec_record(value, &counting->slab, &record, &profile) != STATUS_OK) {
         counting->odd++;
         return;
     }
+    if (record.field_count == record.exposure_count) {
+        return; /* only counts */
+    }
+    counting->records++;
     freq_codec_sort_segments(view);
     counting->matched += !view->withdrawn && matches(counting->expr, view);
-}
-
-static bool is_profile(struct str key)
-{
-    return key.len == FREQ_KEY_BYTES && key.ptr[0] == '{' && key.ptr[FREQ_KEY_BYTES - 2] == '}' &&
-           key.ptr[FREQ_KEY_BYTES - 1] == 'p';
 }
 
 /* Where SCAN goes on; its keys are queued to be read. False: not a SCAN reply. */
@@ -183,7 +185,7 @@ static bool take_scan(struct counting *counting, const struct redis_value *value
     for (uint32_t i = 0; i < value->items[1].count; i++) {
         struct str key = value->items[1].items[i].text;
         counting->keys++;
-        if (is_profile(key)) {
+        if (freq_codec_is_key(key)) {
             buf_put_str(keys, key);
         }
     }
@@ -192,8 +194,8 @@ static bool take_scan(struct counting *counting, const struct redis_value *value
 
 static bool read_records(struct counting *counting, struct redis_sync *sync, const struct buf *keys)
 {
-    for (size_t at = 0; at < keys->len; at += FREQ_KEY_BYTES) {
-        struct str argv[] = {STR("HGETALL"), {keys->data + at, FREQ_KEY_BYTES}};
+    for (size_t at = 0; at < keys->len; at += PERSON_KEY_BYTES) {
+        struct str argv[] = {STR("HGETALL"), {keys->data + at, PERSON_KEY_BYTES}};
         if (!redis_sync_queue(sync, 2, argv) &&
             (!redis_sync_flush(sync, on_record, counting) || !redis_sync_queue(sync, 2, argv))) {
             return false;
@@ -302,5 +304,6 @@ int audience_count(const struct ctl_call *call, struct ctl_store *store, const c
         result = CTL_UNREACHABLE;
     }
     free(counting.view);
+    free(counting.slab.items);
     return result;
 }

@@ -1,8 +1,8 @@
 /* Frequency: read everything known about a person, decide per candidate, reserve, confirm, release.
  *
- * In Redis a person id has two hashes under one slot (frequency/README.md draws them):
- *   {key}c   one field per exposure: what was shown when; reserved until confirmed
- *   {key}p   profile: segments, consent, preferences, links
+ * In Redis a person id has one hash (frequency/README.md draws it): a field per exposure, which says
+ * what was shown when and is reserved until confirmed, and the profile: segments, consent,
+ * preferences, links.
  * A request with several ids, or an id linked to others, reads one record each in the same round
  * trip; the count of a cap is the maximum over the records; an exposure is written to all.
  *
@@ -37,7 +37,10 @@ struct freq_exposure {
 struct freq_record {
     struct person_key key;
     bool household;
-    bool overflow; /* more than FREQ_MAX_EXPOSURES: treat as at cap */
+    bool overflow;        /* more than FREQ_MAX_EXPOSURES: treat as at cap */
+    uint32_t field_count; /* of the hash, the profile's too; 0: nothing is stored */
+    int64_t
+        sure_until_s; /* what the profile says keeps the record until then; 0: it says nothing */
     uint32_t exposure_count;
     struct freq_exposure *exposures; /* in no particular order; some may be expired reservations */
 };

@@ -21,14 +21,6 @@ static uint32_t get_be(const char *in, int bytes)
     return value;
 }
 
-void freq_codec_key(const struct person_key *key, char kind, char out[FREQ_KEY_BYTES])
-{
-    out[0] = '{';
-    memcpy(out + 1, key->bytes, PERSON_KEY_BYTES);
-    out[1 + PERSON_KEY_BYTES] = '}';
-    out[2 + PERSON_KEY_BYTES] = kind;
-}
-
 void freq_codec_field(uint32_t time_s, uint32_t salt, char out[FREQ_FIELD_BYTES])
 {
     put_be(out, time_s, 4);
@@ -83,40 +75,23 @@ static bool slab_room(struct freq_slab *slab, uint32_t more)
     return true;
 }
 
-enum status freq_codec_record(const struct redis_value *reply, struct freq_slab *slab,
-                              struct freq_record *record)
-{
-    record->exposure_count = 0;
-    record->overflow = false;
-    if (reply->type != REDIS_ARRAY || reply->count % 2) {
-        return STATUS_INVALID;
-    }
-    uint32_t count = reply->count / 2;
-    uint32_t keep = count < FREQ_MAX_EXPOSURES ? count : FREQ_MAX_EXPOSURES;
-    if (!slab_room(slab, keep)) {
-        return STATUS_NO_MEMORY;
-    }
-    for (uint32_t i = 0; i < keep; i++) {
-        const struct redis_value *pair = &reply->items[2 * i];
-        if (pair[0].type != REDIS_STRING || pair[1].type != REDIS_STRING ||
-            !freq_codec_exposure(pair[0].text, pair[1].text, &slab->items[slab->used + i])) {
-            return STATUS_INVALID;
-        }
-    }
-    slab->used += keep;
-    record->exposure_count = keep;
-    record->overflow = keep < count;
-    return STATUS_OK;
-}
-
 /* --- profiles ------------------------------------------------------------------------------- */
 
-static bool take_segment(struct freq_view *view, uint32_t ref, struct str value, int64_t now_s)
+/* A record lives at least as long as the longest of its segments and answers. */
+static void keep_until(struct freq_record *record, int64_t until_s)
+{
+    record->sure_until_s = until_s > record->sure_until_s ? until_s : record->sure_until_s;
+}
+
+static bool take_segment(struct freq_view *view, struct freq_record *record, uint32_t ref,
+                         struct str value, int64_t now_s)
 {
     if (value.len != 4) {
         return false;
     }
-    if ((int64_t)get_be(value.ptr, 4) * 3600 > now_s && view->segment_count < FREQ_MAX_SEGMENTS) {
+    int64_t until_s = (int64_t)get_be(value.ptr, 4) * 3600;
+    keep_until(record, until_s);
+    if (until_s > now_s && view->segment_count < FREQ_MAX_SEGMENTS) {
         view->segments[view->segment_count++] = ref;
     }
     return true;
@@ -141,13 +116,16 @@ void freq_codec_answer(const struct freq_answer *answer, uint32_t expires_s,
     put_be(value + 1, expires_s, 4);
 }
 
-static bool take_answer(struct freq_view *view, struct str field, struct str value, int64_t now_s)
+static bool take_answer(struct freq_view *view, struct freq_record *record, struct str field,
+                        struct str value, int64_t now_s)
 {
     if (field.len != FREQ_ANSWER_FIELD_BYTES || value.len != FREQ_ANSWER_VALUE_BYTES ||
         (unsigned char)value.ptr[0] > 1) {
         return false;
     }
-    if ((int64_t)get_be(value.ptr + 1, 4) > now_s && view->answer_count < FREQ_MAX_ANSWERS) {
+    int64_t until_s = get_be(value.ptr + 1, 4);
+    keep_until(record, until_s);
+    if (until_s > now_s && view->answer_count < FREQ_MAX_ANSWERS) {
         view->answers[view->answer_count++] =
             (struct freq_answer){.dmp_ref = get_be(field.ptr + 1, 4),
                                  .audience_ref = get_be(field.ptr + 5, 4),
@@ -177,52 +155,72 @@ static void take_muted(struct freq_view *view, uint32_t ref)
     }
 }
 
-enum status freq_codec_profile(const struct redis_value *reply, int64_t now_s,
-                               struct freq_view *view, struct freq_links *links, uint64_t *unknown)
+static bool take_field(const struct freq_profile *profile, struct freq_record *record,
+                       struct str field, struct str value)
 {
+    struct freq_view *view = profile->view;
+    switch (field.ptr[0]) {
+    case 's':
+        return field.len == 5 &&
+               take_segment(view, record, get_be(field.ptr + 1, 4), value, profile->now_s);
+    case 'w':
+        view->withdrawn = true;
+        return true;
+    case 'm':
+        return field.len == 1 && take_limit(view, value);
+    case 'x':
+        if (field.len == 5) {
+            take_muted(view, get_be(field.ptr + 1, 4));
+        }
+        return field.len == 5;
+    case 'd':
+        return take_answer(view, record, field, value, profile->now_s);
+    case 'l':
+        if (field.len == 1 + PERSON_KEY_BYTES) {
+            take_link(profile->links, field.ptr + 1);
+        }
+        return field.len == 1 + PERSON_KEY_BYTES;
+    default: /* of a later release, if it is a letter */
+        (*profile->unknown)++;
+        return field.ptr[0] >= 'a' && field.ptr[0] <= 'z';
+    }
+}
+
+/* --- records -------------------------------------------------------------------------------- */
+
+enum status freq_codec_record(const struct redis_value *reply, struct freq_slab *slab,
+                              struct freq_record *record, const struct freq_profile *profile)
+{
+    record->exposure_count = record->field_count = 0;
+    record->overflow = false;
+    record->sure_until_s = 0;
     if (reply->type != REDIS_ARRAY || reply->count % 2) {
         return STATUS_INVALID;
     }
-    for (uint32_t i = 0; i < reply->count; i += 2) {
-        const struct redis_value *pair = &reply->items[i];
-        struct str field = pair[0].text;
+    uint32_t count = reply->count / 2, first = slab->used;
+    uint32_t keep = count < FREQ_MAX_EXPOSURES ? count : FREQ_MAX_EXPOSURES;
+    if (!slab_room(slab, keep)) {
+        return STATUS_NO_MEMORY;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        const struct redis_value *pair = &reply->items[2 * i];
+        struct str field = pair[0].text, value = pair[1].text;
         if (pair[0].type != REDIS_STRING || pair[1].type != REDIS_STRING || !field.len) {
             return STATUS_INVALID;
         }
-        bool good = true;
-        switch (field.ptr[0]) {
-        case 's':
-            good =
-                field.len == 5 && take_segment(view, get_be(field.ptr + 1, 4), pair[1].text, now_s);
-            break;
-        case 'w':
-            view->withdrawn = true;
-            break;
-        case 'm':
-            good = field.len == 1 && take_limit(view, pair[1].text);
-            break;
-        case 'x':
-            good = field.len == 5;
-            if (good) {
-                take_muted(view, get_be(field.ptr + 1, 4));
+        if (!freq_codec_is_exposure(field)) {
+            if (profile && !take_field(profile, record, field, value)) {
+                return STATUS_INVALID;
             }
-            break;
-        case 'd':
-            good = take_answer(view, field, pair[1].text, now_s);
-            break;
-        case 'l':
-            good = field.len == 1 + PERSON_KEY_BYTES;
-            if (good) {
-                take_link(links, field.ptr + 1);
-            }
-            break;
-        default:
-            (*unknown)++;
-        }
-        if (!good) {
+        } else if (record->exposure_count == keep) {
+            record->overflow = true;
+        } else if (!freq_codec_exposure(field, value,
+                                        &slab->items[first + record->exposure_count++])) {
             return STATUS_INVALID;
         }
     }
+    slab->used += record->exposure_count;
+    record->field_count = count;
     return STATUS_OK;
 }
 

@@ -1,20 +1,23 @@
 /* Bytes in Redis <-> exposures and profiles. Pure. Anything that is not exactly ours is refused:
  * a count that was misread is worse than none.
  *
- *   {key}c  field  time u32 | salt u24                         7 bytes, big endian
- *           value  line u32 | creative u32 | brand u24         11 bytes: confirmed
- *                  ... | hold u16                              13 bytes: reserved for hold seconds;
- *                                                            ffff: announced, holds no place
- *   {key}p  's' segment u32 -> expiry u32 (hours since 1970)   'w' -> consent withdrawn
- *           'm' -> max contacts per day u16                    'x' ref u32 -> muted
- *           'l' key 16 bytes -> another id of the person
- *           'd' dmp u32 audience u32 -> in u8, expiry u32 s    a DMP's answer, cached */
+ * The key of a record is the person's, as it is. A field of 7 bytes is an exposure; all others are
+ * the profile's, and begin with a letter:
+ *
+ *   field  time u32 | salt u24                              7 bytes, big endian
+ *   value  line u32 | creative u32 | brand u24              11 bytes: confirmed
+ *          ... | hold u16                                   13 bytes: reserved for hold seconds;
+ *                                                           ffff: announced, holds no place
+ *
+ *   's' segment u32 -> expiry u32 (hours since 1970)        'w' -> consent withdrawn
+ *   'm' -> max contacts per day u16                         'x' ref u32 -> muted
+ *   'l' key 14 bytes -> another id of the person
+ *   'd' dmp u32 audience u32 -> in u8, expiry u32 s         a DMP's answer, cached */
 #pragma once
 
 #include "bidder/base/redis.h"
 #include "frequency/freq.h"
 
-#define FREQ_KEY_BYTES          19
 #define FREQ_FIELD_BYTES        7
 #define FREQ_VALUE_BYTES        11 /* confirmed */
 #define FREQ_RESERVED_BYTES     13
@@ -30,30 +33,48 @@ struct freq_slab {
     uint32_t used, cap;
 };
 
-/* kind 'c' or 'p' */
-void freq_codec_key(const struct person_key *key, char kind, char out[FREQ_KEY_BYTES]);
+/* The key of a person's record. */
+static inline struct str freq_codec_key(const struct person_key *key)
+{
+    return (struct str){(const char *)key->bytes, PERSON_KEY_BYTES};
+}
+/* Is it one? Everything else in Redis has a name of ASCII. */
+static inline bool freq_codec_is_key(struct str key)
+{
+    return key.len == PERSON_KEY_BYTES && (unsigned char)key.ptr[0] >= 0x80;
+}
+static inline bool freq_codec_is_exposure(struct str field)
+{
+    return field.len == FREQ_FIELD_BYTES;
+}
 void freq_codec_field(uint32_t time_s, uint32_t salt, char out[FREQ_FIELD_BYTES]);
 /* Returns the length: hold_s = 0 gives the confirmed form. */
 size_t freq_codec_value(const struct exposure_refs *refs, uint16_t hold_s,
                         char out[FREQ_RESERVED_BYTES]);
 bool freq_codec_exposure(struct str field, struct str value, struct freq_exposure *exposure);
 
-/* HGETALL of {key}c, appended to the slab in the order of the reply. Sets count and overflow of
- * the record (its pointer is the caller's to set, for the slab may move). STATUS_INVALID: not a
- * record; STATUS_NO_MEMORY. */
-enum status freq_codec_record(const struct redis_value *reply, struct freq_slab *slab,
-                              struct freq_record *record) MUST_USE;
-
-/* HGETALL of {key}p, merged into the view (segments are left unsorted) and the links. Fields of
- * kinds we do not know are skipped and counted in *unknown. */
 struct freq_links {
     struct person_key keys[FREQ_MAX_LINKS];
     uint8_t count;
     bool more; /* there are further ones */
 };
-enum status freq_codec_profile(const struct redis_value *reply, int64_t now_s,
-                               struct freq_view *view, struct freq_links *links,
-                               uint64_t *unknown) MUST_USE;
+
+/* Where the profiles of a person's records go, merged; segments are left unsorted. Fields of kinds
+ * we do not know are skipped and counted. All borrowed. */
+struct freq_profile {
+    int64_t now_s;
+    struct freq_view *view;
+    struct freq_links *links;
+    uint64_t *unknown;
+};
+
+/* HGETALL of a record. Exposures are appended to the slab in the order of the reply; the record's
+ * counts, overflow and sure_until_s are set (its pointer is the caller's to set, for the slab may
+ * move). profile NULL: its fields are only counted. STATUS_INVALID: not a record;
+ * STATUS_NO_MEMORY. */
+enum status freq_codec_record(const struct redis_value *reply, struct freq_slab *slab,
+                              struct freq_record *record,
+                              const struct freq_profile *profile) MUST_USE;
 /* Field and value of a DMP's answer. */
 void freq_codec_answer(const struct freq_answer *answer, uint32_t expires_s,
                        char field[FREQ_ANSWER_FIELD_BYTES], char value[FREQ_ANSWER_VALUE_BYTES]);

@@ -1,9 +1,9 @@
 /* Confirming and releasing reservations, as notices ask for it.
  *
- *   confirm: a script: where {key}c has the field, its value loses the hold, and the record lives
+ *   confirm: a script: where key has the field, its value loses the hold, and the record lives
  *            at least ttl from now; where it has not, nothing       for each key
- *   hold:    HSETNX {key}c field value (with hold) | EXPIRE         for each key
- *   release: HDEL {key}c field
+ *   hold:    HSETNX key field value (with hold) | EXPIRE         for each key
+ *   release: HDEL key field
  *
  * Whatever may be confirmed was written when the bid was made, and stays for as long as a notice
  * may come (freq_keep_s), counted or not. So a field that is not there was taken away: by whoever
@@ -24,7 +24,7 @@
 #define REMOVAL_GIVE_UP_US ((int64_t)120 * 1000000)
 #define GIVE_UP_US         ((int64_t)FREQ_CONFIRM_GIVE_UP_S * 1000000)
 
-/* KEYS {key}c  ARGV field, value, ttl. 0: there is no such field; -1: it was confirmed before; else
+/* KEYS key  ARGV field, value, ttl. 0: there is no such field; -1: it was confirmed before; else
  * the seconds it was reserved for. One step, for the field may go at any moment. */
 static const char confirm_script[] =
     "local k,f=KEYS[1],ARGV[1] local v=redis.call('HGET',k,f)\n"
@@ -111,15 +111,15 @@ static void send_confirm(struct freq_store *store, const struct person_key *pers
                          const struct freq_ticket *ticket, int64_t ttl_s, struct freq_note *note)
 {
     struct redis *redis = store->redis;
-    char key[FREQ_KEY_BYTES], field[FREQ_FIELD_BYTES], value[FREQ_RESERVED_BYTES];
-    freq_codec_key(person_key, 'c', key);
+    struct str key = freq_codec_key(person_key);
+    char field[FREQ_FIELD_BYTES], value[FREQ_RESERVED_BYTES];
     freq_codec_field(ticket->time_s, ticket->salt, field);
     size_t value_len = freq_codec_value(&ticket->refs, 0, value);
     redis_begin(redis, 7);
     redis_arg(redis, STR("EVAL"));
     redis_arg(redis, freq_str(confirm_script, sizeof(confirm_script) - 1));
     redis_arg(redis, STR("1"));
-    redis_arg(redis, freq_str(key, sizeof(key)));
+    redis_arg(redis, key);
     redis_arg(redis, freq_str(field, sizeof(field)));
     redis_arg(redis, freq_str(value, value_len));
     redis_arg_i64(redis, ttl_s);
@@ -189,8 +189,7 @@ void freq_remove(struct freq_store *store, const struct freq_ticket *ticket, uin
 {
     struct freq_ticket left = {.time_s = ticket->time_s, .salt = ticket->salt};
     for (uint8_t i = 0; i < ticket->key_count; i++) {
-        char key[FREQ_KEY_BYTES];
-        freq_codec_key(&ticket->keys[i], 'c', key);
+        struct str key = freq_codec_key(&ticket->keys[i]);
         if (mask & 1u << i && !freq_send_hdel(store, key, ticket->time_s, ticket->salt)) {
             left.keys[left.key_count++] = ticket->keys[i];
         }
@@ -211,7 +210,7 @@ void freq_release(struct freq_store *store, const struct freq_ticket *ticket)
     freq_remove(store, ticket, UINT16_MAX);
 }
 
-/* KEYS {key}p  ARGV seconds to live, then field, value ... In one step: consent may be withdrawn
+/* KEYS key  ARGV seconds to live, then field, value ... In one step: consent may be withdrawn
  * while a DMP takes its time. */
 static const char learn_script[] = "local k=KEYS[1]\n"
                                    "if redis.call('HEXISTS',k,'w')==1 then return 0 end\n"
@@ -225,13 +224,13 @@ void freq_learn(struct freq_store *store, const struct person_key *person_key, u
                 int64_t expires_s)
 {
     struct redis *redis = store->redis;
-    char key[FREQ_KEY_BYTES], field[FREQ_ANSWER_FIELD_BYTES], value[FREQ_ANSWER_VALUE_BYTES];
-    freq_codec_key(person_key, 'p', key);
+    struct str key = freq_codec_key(person_key);
+    char field[FREQ_ANSWER_FIELD_BYTES], value[FREQ_ANSWER_VALUE_BYTES];
     redis_begin(redis, 5 + 2 * count);
     redis_arg(redis, STR("EVAL"));
     redis_arg(redis, freq_str(learn_script, sizeof(learn_script) - 1));
     redis_arg(redis, STR("1"));
-    redis_arg(redis, freq_str(key, sizeof(key)));
+    redis_arg(redis, key);
     redis_arg_i64(redis, expires_s - now_s);
     for (uint32_t i = 0; i < count; i++) {
         struct freq_answer answer = {

@@ -33,8 +33,8 @@ struct freq_read {
     uint32_t pending;    /* callbacks still to come */
     struct freq_op *ops; /* reservations that use this read */
     struct freq_links links;
-    struct freq_part parts[2 * FREQ_MAX_RECORDS]; /* exposures of record i: i; profile: MAX + i */
-    uint32_t offsets[FREQ_MAX_RECORDS];           /* of each record in the slab */
+    struct freq_part parts[FREQ_MAX_RECORDS];
+    uint32_t offsets[FREQ_MAX_RECORDS]; /* of each record in the slab */
     struct freq_slab slab;
     struct freq_view view;
 };
@@ -112,8 +112,8 @@ void freq_store_arrived(struct freq_store *store);
 void freq_store_maybe_free(struct freq_store *store);
 
 /* Sends the command that was begun; counts a refusal. */
-bool freq_send(struct freq_store *store, const char key[FREQ_KEY_BYTES], int64_t deadline_us,
-               redis_fn *done, void *owner);
+bool freq_send(struct freq_store *store, struct str key, int64_t deadline_us, redis_fn *done,
+               void *owner);
 void freq_count(struct freq_store *store, enum freq_error error);
 /* What a callback's result is worth; counts errors. False: not a usable reply. */
 bool freq_usable(struct freq_store *store, enum redis_result result,
@@ -123,11 +123,10 @@ enum freq_error freq_error_of(const struct redis_value *value);
 
 struct str freq_str(const char *bytes, size_t len);
 /* HGETALL key, HDEL of an exposure, EXPIRE with NX or GT. */
-bool freq_send_hgetall(struct freq_store *store, const char key[FREQ_KEY_BYTES],
-                       int64_t deadline_us, redis_fn *done, void *owner);
-bool freq_send_hdel(struct freq_store *store, const char key[FREQ_KEY_BYTES], uint32_t time_s,
-                    uint32_t salt);
-bool freq_send_expire(struct freq_store *store, const char key[FREQ_KEY_BYTES], int64_t ttl_s,
+bool freq_send_hgetall(struct freq_store *store, struct str key, int64_t deadline_us,
+                       redis_fn *done, void *owner);
+bool freq_send_hdel(struct freq_store *store, struct str key, uint32_t time_s, uint32_t salt);
+bool freq_send_expire(struct freq_store *store, struct str key, int64_t ttl_s,
                       struct str condition);
 
 /* freq_reserve.c: the read goes away under its reservations. */

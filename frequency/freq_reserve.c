@@ -1,15 +1,15 @@
 /* Reservations: write, then read back, in one pipeline per record.
  *
- *   HSETNX {key}c field value     mine is in
- *   EXPIRE {key}c hold NX|GT      only where the record may not outlive the reservation
- *   HGETALL {key}c                who else is in
+ *   HSETNX key field value     mine is in
+ *   EXPIRE key hold NX|GT      only where the record may not outlive the reservation
+ *   HGETALL key                who else is in
  *
  * Redis does commands one after the other. Of two bidders at the last place at least the later one
  * sees both exposures, so it suffices that whoever finds the cap full without its own gives back:
  * no script. Only when the cap is full and others stand behind ours in the answer, their order
  * matters, and a third trip asks whether it can be trusted:
  *
- *   OBJECT ENCODING {key}c
+ *   OBJECT ENCODING key
  *
  * A hash in one block (listpack) answers in the order of insertion; then only those before mine
  * count against mine, and of n racing bidders exactly those that fit stay. In a large record (hash
@@ -125,7 +125,7 @@ static void forget_own(struct freq_op *op)
     }
 }
 
-/* What was not known when EXPIRE was sent. count: exposures in the record with ours. */
+/* What was not known when EXPIRE was sent. count: fields of the record with ours. */
 static void mend_ttl(struct freq_op *op, uint32_t i, uint32_t count)
 {
     bool alone = count <= 1;
@@ -135,8 +135,7 @@ static void mend_ttl(struct freq_op *op, uint32_t i, uint32_t count)
     }
     /* Not alone: whoever made the record may hold it shorter than we do. Alone though it had
      * exposures: it went in between, and this is a new one without a TTL. */
-    char key[FREQ_KEY_BYTES];
-    freq_codec_key(&op->ticket.keys[i], 'c', key);
+    struct str key = freq_codec_key(&op->ticket.keys[i]);
     freq_send_expire(op->store, key, freq_keep_s(op->store, op->hold_s),
                      alone ? STR("NX") : STR("GT"));
 }
@@ -165,15 +164,14 @@ static bool ask_order(struct freq_op *op)
     }
     op->order_asked = true;
     for (uint32_t i = 0; i < op->ticket.key_count; i++) {
-        char key[FREQ_KEY_BYTES];
+        struct str key = freq_codec_key(&op->ticket.keys[i]);
         if (find_own(&op->records[i], &op->ticket) + 1 >= op->records[i].exposure_count) {
             continue; /* nobody behind us */
         }
-        freq_codec_key(&op->ticket.keys[i], 'c', key);
         redis_begin(redis, 3);
         redis_arg(redis, STR("OBJECT"));
         redis_arg(redis, STR("ENCODING"));
-        redis_arg(redis, freq_str(key, sizeof(key)));
+        redis_arg(redis, key);
         op->order_parts[i] = (struct freq_part){.whole = op, .record = (uint8_t)i};
         op->pending += freq_send(op->store, key, op->deadline_us, on_order, &op->order_parts[i]);
     }
@@ -197,7 +195,7 @@ static void op_complete(struct freq_op *op)
         result = FREQ_LOST_RACE;
     }
     for (uint32_t i = 0; i < op->ticket.key_count && result <= FREQ_LOST_RACE; i++) {
-        mend_ttl(op, i, op->records[i].exposure_count);
+        mend_ttl(op, i, op->records[i].field_count);
     }
     if (result == FREQ_LOST_RACE) {
         forget_own(op);
@@ -267,7 +265,7 @@ static void on_reread(void *owner, enum redis_result result, const struct redis_
     struct freq_op *op = part->whole;
     if (part_usable(op, result, value) && !op->failed) {
         op->offsets[part->record] = op->slab.used;
-        enum status status = freq_codec_record(value, &op->slab, &op->records[part->record]);
+        enum status status = freq_codec_record(value, &op->slab, &op->records[part->record], NULL);
         if (status != STATUS_OK) {
             freq_count(op->store,
                        status == STATUS_NO_MEMORY ? FREQ_ERROR_MEMORY : FREQ_ERROR_SHAPE);
@@ -300,8 +298,7 @@ static bool is_stale(const struct freq_op *op, const struct freq_exposure *expos
 }
 
 /* Deletes what no cap can count any more. Behind our own write, so that the record stays. */
-static void send_stale(struct freq_op *op, const struct freq_record *record,
-                       const char key[FREQ_KEY_BYTES])
+static void send_stale(struct freq_op *op, const struct freq_record *record, struct str key)
 {
     const struct freq_exposure *stale[MAX_STALE_PER_RESERVE];
     uint32_t count = 0;
@@ -316,7 +313,7 @@ static void send_stale(struct freq_op *op, const struct freq_record *record,
     struct redis *redis = op->store->redis;
     redis_begin(redis, 2 + count);
     redis_arg(redis, STR("HDEL"));
-    redis_arg(redis, freq_str(key, FREQ_KEY_BYTES));
+    redis_arg(redis, key);
     for (uint32_t i = 0; i < count; i++) {
         char field[FREQ_FIELD_BYTES];
         freq_codec_field(stale[i]->time_s, stale[i]->salt, field);
@@ -330,6 +327,9 @@ static void send_stale(struct freq_op *op, const struct freq_record *record,
 /* Whether the record surely lives until then without our EXPIRE. */
 static bool lives_until(const struct freq_record *record, int64_t until_s)
 {
+    if (record && record->sure_until_s > until_s) {
+        return true;
+    }
     for (uint32_t i = 0; record && i < record->exposure_count; i++) {
         const struct freq_exposure *exposure = &record->exposures[i];
         if (!exposure->hold_s && exposure->time_s + SURE_LIFE_S > until_s) {
@@ -339,8 +339,8 @@ static bool lives_until(const struct freq_record *record, int64_t until_s)
     return false;
 }
 
-static bool send_part(struct freq_op *op, struct freq_part *part, uint32_t record,
-                      const char key[FREQ_KEY_BYTES], redis_fn *done)
+static bool send_part(struct freq_op *op, struct freq_part *part, uint32_t record, struct str key,
+                      redis_fn *done)
 {
     *part = (struct freq_part){.whole = op, .record = (uint8_t)record};
     if (!freq_send(op->store, key, op->deadline_us, done, part)) {
@@ -354,20 +354,20 @@ static bool send_part(struct freq_op *op, struct freq_part *part, uint32_t recor
 static bool send_record(struct freq_op *op, uint32_t i, const struct freq_record *known)
 {
     struct redis *redis = op->store->redis;
-    char key[FREQ_KEY_BYTES], field[FREQ_FIELD_BYTES], value[FREQ_RESERVED_BYTES];
-    freq_codec_key(&op->ticket.keys[i], 'c', key);
+    struct str key = freq_codec_key(&op->ticket.keys[i]);
+    char field[FREQ_FIELD_BYTES], value[FREQ_RESERVED_BYTES];
     freq_codec_field(op->ticket.time_s, op->ticket.salt, field);
     size_t value_len = freq_codec_value(&op->ticket.refs, op->hold_s, value);
     redis_begin(redis, 4);
     redis_arg(redis, STR("HSETNX"));
-    redis_arg(redis, freq_str(key, sizeof(key)));
+    redis_arg(redis, key);
     redis_arg(redis, freq_str(field, sizeof(field)));
     redis_arg(redis, freq_str(value, value_len));
     if (!send_part(op, &op->write_parts[i], i, key, on_written)) {
         return false;
     }
     op->written |= (uint16_t)(1u << i);
-    bool empty = !known || known->exposure_count == 0;
+    bool empty = !known || known->field_count == 0;
     op->expire_nx |= (uint16_t)(empty ? 1u << i : 0);
     int64_t keep_s = freq_keep_s(op->store, op->hold_s);
     if (!lives_until(known, op->now_s + keep_s)) {
@@ -378,7 +378,7 @@ static bool send_record(struct freq_op *op, uint32_t i, const struct freq_record
     }
     redis_begin(redis, 2);
     redis_arg(redis, STR("HGETALL"));
-    redis_arg(redis, freq_str(key, sizeof(key)));
+    redis_arg(redis, key);
     return send_part(op, &op->read_parts[i], i, key, on_reread);
 }
 
@@ -485,26 +485,26 @@ void freq_hold(struct freq_store *store, const struct freq_read *read,
                const struct freq_ticket *ticket, uint16_t hold_s)
 {
     struct redis *redis = store->redis;
-    char key[FREQ_KEY_BYTES], field[FREQ_FIELD_BYTES], value[FREQ_RESERVED_BYTES];
+    char field[FREQ_FIELD_BYTES], value[FREQ_RESERVED_BYTES];
     int64_t keep_s = freq_keep_s(store, hold_s);
     freq_codec_field(ticket->time_s, ticket->salt, field);
     size_t value_len = freq_codec_value(&ticket->refs, hold_s, value);
     for (uint8_t i = 0; i < ticket->key_count; i++) {
         const struct freq_record *known =
             read && i < read->view.record_count ? &read->view.records[i] : NULL;
-        freq_codec_key(&ticket->keys[i], 'c', key);
+        struct str key = freq_codec_key(&ticket->keys[i]);
         redis_begin(redis, 4);
         redis_arg(redis, STR("HSETNX"));
-        redis_arg(redis, freq_str(key, sizeof(key)));
+        redis_arg(redis, key);
         redis_arg(redis, freq_str(field, sizeof(field)));
         redis_arg(redis, freq_str(value, value_len));
         if (!freq_send(store, key, 0, NULL, NULL) || lives_until(known, ticket->time_s + keep_s)) {
             continue;
         }
-        if (!known || !known->exposure_count) { /* else it has a TTL */
+        if (!known || !known->field_count) { /* else it has a TTL */
             freq_send_expire(store, key, keep_s, STR("NX"));
         }
-        if (!known || known->exposure_count) {
+        if (!known || known->field_count) {
             freq_send_expire(store, key, keep_s, STR("GT"));
         }
     }

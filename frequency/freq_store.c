@@ -113,10 +113,10 @@ struct str freq_str(const char *bytes, size_t len)
     return (struct str){.ptr = bytes, .len = len};
 }
 
-bool freq_send(struct freq_store *store, const char key[FREQ_KEY_BYTES], int64_t deadline_us,
-               redis_fn *done, void *owner)
+bool freq_send(struct freq_store *store, struct str key, int64_t deadline_us, redis_fn *done,
+               void *owner)
 {
-    if (!redis_send(store->redis, freq_str(key, FREQ_KEY_BYTES), deadline_us, done, owner)) {
+    if (!redis_send(store->redis, key, deadline_us, done, owner)) {
         freq_count(store, FREQ_ERROR_REFUSED);
         return false;
     }
@@ -124,33 +124,31 @@ bool freq_send(struct freq_store *store, const char key[FREQ_KEY_BYTES], int64_t
     return true;
 }
 
-bool freq_send_hgetall(struct freq_store *store, const char key[FREQ_KEY_BYTES],
-                       int64_t deadline_us, redis_fn *done, void *owner)
+bool freq_send_hgetall(struct freq_store *store, struct str key, int64_t deadline_us,
+                       redis_fn *done, void *owner)
 {
     redis_begin(store->redis, 2);
     redis_arg(store->redis, STR("HGETALL"));
-    redis_arg(store->redis, freq_str(key, FREQ_KEY_BYTES));
+    redis_arg(store->redis, key);
     return freq_send(store, key, deadline_us, done, owner);
 }
 
-bool freq_send_hdel(struct freq_store *store, const char key[FREQ_KEY_BYTES], uint32_t time_s,
-                    uint32_t salt)
+bool freq_send_hdel(struct freq_store *store, struct str key, uint32_t time_s, uint32_t salt)
 {
     char field[FREQ_FIELD_BYTES];
     freq_codec_field(time_s, salt, field);
     redis_begin(store->redis, 3);
     redis_arg(store->redis, STR("HDEL"));
-    redis_arg(store->redis, freq_str(key, FREQ_KEY_BYTES));
+    redis_arg(store->redis, key);
     redis_arg(store->redis, freq_str(field, sizeof(field)));
     return freq_send(store, key, 0, NULL, NULL);
 }
 
-bool freq_send_expire(struct freq_store *store, const char key[FREQ_KEY_BYTES], int64_t ttl_s,
-                      struct str condition)
+bool freq_send_expire(struct freq_store *store, struct str key, int64_t ttl_s, struct str condition)
 {
     redis_begin(store->redis, 4);
     redis_arg(store->redis, STR("EXPIRE"));
-    redis_arg(store->redis, freq_str(key, FREQ_KEY_BYTES));
+    redis_arg(store->redis, key);
     redis_arg_i64(store->redis, ttl_s);
     redis_arg(store->redis, condition);
     return freq_send(store, key, 0, NULL, NULL);
@@ -211,17 +209,17 @@ static void read_fail(struct freq_read *read, enum freq_outcome outcome)
     }
 }
 
-static void take_part(struct freq_read *read, uint32_t record, const struct redis_value *value)
+static void take_part(struct freq_read *read, uint32_t part, const struct redis_value *value)
 {
     struct freq_store *store = read->store;
-    enum status status;
-    if (record < FREQ_MAX_RECORDS) {
-        read->offsets[record] = read->slab.used;
-        status = freq_codec_record(value, &read->slab, &read->view.records[record]);
-    } else {
-        status = freq_codec_profile(value, read->now_s, &read->view, &read->links,
-                                    &store->stats.profile_unknown);
-    }
+    struct freq_record *record = &read->view.records[part];
+    const struct freq_profile profile = {.now_s = read->now_s,
+                                         .view = &read->view,
+                                         .links = &read->links,
+                                         .unknown = &store->stats.profile_unknown};
+    read->offsets[part] = read->slab.used;
+    enum status status =
+        freq_codec_record(value, &read->slab, record, record->household ? NULL : &profile);
     if (status != STATUS_OK) {
         freq_count(store, status == STATUS_NO_MEMORY ? FREQ_ERROR_MEMORY : FREQ_ERROR_SHAPE);
         read_fail(read, FREQ_UNAVAILABLE);
@@ -260,35 +258,30 @@ static void on_read_later(void *owner, enum redis_result result, const struct re
     freq_store_maybe_free(store);
 }
 
-static bool read_send(struct freq_read *read, uint32_t part, const struct person_key *key,
-                      char kind, int64_t deadline_us)
+static bool read_send(struct freq_read *read, const struct person_key *key, bool household,
+                      int64_t deadline_us)
 {
-    char name[FREQ_KEY_BYTES];
-    struct freq_part *owner = &read->parts[part];
-    *owner = (struct freq_part){.whole = read, .record = (uint8_t)part};
-    freq_codec_key(key, kind, name);
-    if (!freq_send_hgetall(read->store, name, deadline_us, on_read_part, owner)) {
+    struct freq_view *view = &read->view;
+    struct freq_part *part = &read->parts[view->record_count];
+    *part = (struct freq_part){.whole = read, .record = (uint8_t)view->record_count};
+    if (!freq_send_hgetall(read->store, freq_codec_key(key), deadline_us, on_read_part, part)) {
         read_fail(read, FREQ_UNAVAILABLE);
         return false;
     }
+    view->records[view->record_count++] = (struct freq_record){.key = *key, .household = household};
     read->pending++;
     return true;
 }
 
 static void read_send_all(struct freq_read *read, const struct person *person, int64_t deadline_us)
 {
-    struct freq_view *view = &read->view;
     for (uint8_t i = 0; i < person->key_count; i++) {
-        if (!read_send(read, i, &person->keys[i], 'c', deadline_us) ||
-            !read_send(read, FREQ_MAX_RECORDS + i, &person->keys[i], 'p', deadline_us)) {
+        if (!read_send(read, &person->keys[i], false, deadline_us)) {
             return;
         }
-        view->records[view->record_count++] = (struct freq_record){.key = person->keys[i]};
     }
-    if (person->has_household &&
-        read_send(read, view->record_count, &person->household, 'c', deadline_us)) {
-        view->records[view->record_count++] =
-            (struct freq_record){.key = person->household, .household = true};
+    if (person->has_household) {
+        (void)read_send(read, &person->household, true, deadline_us);
     }
 }
 

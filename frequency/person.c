@@ -2,7 +2,7 @@
  *
  *   value -> trim, lower-case -> known-bad? absent
  *         -> device ids: the md5 hex of it (kept when it is one already)
- *         -> HMAC(secret, space || 0 || canonical), 16 bytes, top bit set -> key
+ *         -> HMAC(secret, space || 0 || canonical), 14 bytes, top bit set -> key
  *
  * All ids of devices share one space: a platform id that one exchange sends raw in device.ifa and
  * another as md5 in device.dpidmd5 or device.ext.oaid_md5 is one person, whatever the field is
@@ -268,7 +268,7 @@ static void key_make(const struct crypto_key *secret, struct str space, struct s
     first[space.len] = '\0';
     crypto_mac2(secret, (struct str){first, space.len + 1}, canonical, mac);
     memcpy(key->bytes, mac, PERSON_KEY_BYTES);
-    key->bytes[0] |= 0x80; /* never '}': the hash tag of a Redis key is never empty */
+    key->bytes[0] |= 0x80; /* what else lies in Redis has a key of ASCII */
 }
 
 bool person_key_of(const struct crypto_key *secret, struct str type, struct str id,

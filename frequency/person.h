@@ -1,6 +1,7 @@
 /* Who a request is about: ids in the request -> keyed person keys. Pure. No raw id leaves here.
  *
- * key = first 16 bytes of HMAC-SHA-256(secret, type || 0x00 || canonical id), first bit set
+ * key = first 14 bytes of HMAC-SHA-256(secret, type || 0x00 || canonical id), first bit set: 111
+ * bits, with which 10^12 ids meet once in 10^9 deployments. Redis keeps a key of 14 bytes in 16.
  * canonical id = lower-cased; ids of devices, raw or hashed, become the md5 hex of the raw id and
  * share one type, so that the raw and the md5 form meet under whatever name they are sent. (sha1
  * forms cannot be brought to meet: they are types of their own.) */
@@ -13,7 +14,7 @@
 #include "bidder/base/status.h"
 #include "proto/bidreq.h"
 
-#define PERSON_KEY_BYTES 16
+#define PERSON_KEY_BYTES 14
 #define PERSON_MAX_KEYS  4 /* different ids of one request that are looked up */
 
 struct person_key {

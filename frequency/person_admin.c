@@ -43,33 +43,28 @@ static const struct redis_value *command(struct redis_sync *sync, struct buf *er
 }
 
 static bool hash_set(struct redis_sync *sync, struct buf *error, const char *verb,
-                     const struct person_key *key, char kind, struct str field, struct str value)
+                     const struct person_key *key, struct str field, struct str value)
 {
-    char name[FREQ_KEY_BYTES];
-    freq_codec_key(key, kind, name);
-    struct str argv[] = {str_from(verb), view(name, sizeof(name)), field, value};
+    struct str argv[] = {str_from(verb), freq_codec_key(key), field, value};
     return command(sync, error, 4, argv) != NULL;
 }
 
 static bool hash_del(struct redis_sync *sync, struct buf *error, const struct person_key *key,
-                     char kind, struct str field)
+                     struct str field)
 {
-    char name[FREQ_KEY_BYTES];
-    freq_codec_key(key, kind, name);
-    struct str argv[] = {STR("HDEL"), view(name, sizeof(name)), field};
+    struct str argv[] = {STR("HDEL"), freq_codec_key(key), field};
     return command(sync, error, 3, argv) != NULL;
 }
 
 /* A TTL of at least ttl_s. */
 static bool keep_for(struct redis_sync *sync, struct buf *error, const struct person_key *key,
-                     char kind, int64_t ttl_s)
+                     int64_t ttl_s)
 {
     static const char *const conditions[] = {"NX", "GT"};
-    char name[FREQ_KEY_BYTES], text[24];
-    freq_codec_key(key, kind, name);
+    char text[24];
     int len = snprintf(text, sizeof(text), "%lld", (long long)ttl_s);
     for (size_t i = 0; i < COUNT_OF(conditions); i++) {
-        struct str argv[] = {STR("EXPIRE"), view(name, sizeof(name)), view(text, (size_t)len),
+        struct str argv[] = {STR("EXPIRE"), freq_codec_key(key), view(text, (size_t)len),
                              str_from(conditions[i])};
         if (!command(sync, error, 4, argv)) {
             return false;
@@ -79,11 +74,9 @@ static bool keep_for(struct redis_sync *sync, struct buf *error, const struct pe
 }
 
 const struct redis_value *person_hash_get(struct redis_sync *sync, struct buf *error,
-                                          const struct person_key *key, char kind)
+                                          const struct person_key *key)
 {
-    char name[FREQ_KEY_BYTES];
-    freq_codec_key(key, kind, name);
-    struct str argv[] = {STR("HGETALL"), view(name, sizeof(name))};
+    struct str argv[] = {STR("HGETALL"), freq_codec_key(key)};
     const struct redis_value *value = command(sync, error, 2, argv);
     if (value && (value->type != REDIS_ARRAY || value->count % 2)) {
         buf_printf(error, "redis: HGETALL answered something else");
@@ -116,7 +109,7 @@ enum status person_group_find(struct redis_sync *sync, const struct person_key *
         return STATUS_LIMIT;
     }
     for (uint32_t i = 0; i < group->count; i++) { /* grows while we walk */
-        const struct redis_value *profile = person_hash_get(sync, error, &group->keys[i], 'p');
+        const struct redis_value *profile = person_hash_get(sync, error, &group->keys[i]);
         if (!profile) {
             return STATUS_IO;
         }
@@ -163,28 +156,44 @@ static bool is_reserved(const struct pair *pair)
     return pair->field_len == FREQ_FIELD_BYTES && pair->value_len == FREQ_RESERVED_BYTES;
 }
 
-/* All fields of a kind over all ids of the group. Of exposures those that count now: a bid that
- * holds no place (any more) is confirmed, if at all, where it was written. */
-static enum status pairs_collect(struct redis_sync *sync, const struct person_group *group,
-                                 char kind, struct pairs *pairs, struct buf *error)
+/* Which fields are meant. Of exposures to be copied those that count now: a bid that holds no place
+ * (any more) is confirmed, if at all, where it was written. */
+typedef bool field_fn(struct str field, struct str value);
+
+static bool is_live_exposure(struct str field, struct str value)
 {
-    int64_t now_s = clock_wall_us() / 1000000;
+    struct freq_exposure exposure;
+    return freq_codec_exposure(field, value, &exposure) &&
+           freq_is_live(&exposure, clock_wall_us() / 1000000);
+}
+
+/* Each id has links of its own. */
+static bool is_shared_profile(struct str field, struct str value)
+{
+    (void)value;
+    return !freq_codec_is_exposure(field) && field.len && field.ptr[0] != 'l';
+}
+
+/* What was counted and learnt: all but preferences and links. */
+static bool is_learnt(struct str field, struct str value)
+{
+    (void)value;
+    return freq_codec_is_exposure(field) ||
+           (field.len && (field.ptr[0] == 's' || field.ptr[0] == 'd'));
+}
+
+/* Those fields of all ids of the group. */
+static enum status pairs_collect(struct redis_sync *sync, const struct person_group *group,
+                                 field_fn *wanted, struct pairs *pairs, struct buf *error)
+{
     for (uint32_t i = 0; i < group->count; i++) {
-        const struct redis_value *hash = person_hash_get(sync, error, &group->keys[i], kind);
+        const struct redis_value *hash = person_hash_get(sync, error, &group->keys[i]);
         if (!hash) {
             return STATUS_IO;
         }
         for (uint32_t f = 0; f < hash->count; f += 2) {
-            struct freq_exposure exposure;
             struct str field = hash->items[f].text, value = hash->items[f + 1].text;
-            if (kind == 'c' && !freq_codec_exposure(field, value, &exposure)) {
-                buf_printf(error, "a record holds what is no exposure");
-                return STATUS_INVALID;
-            }
-            if (kind == 'c' && !freq_is_live(&exposure, now_s)) {
-                continue;
-            }
-            enum status status = pairs_add(pairs, field, value);
+            enum status status = wanted(field, value) ? pairs_add(pairs, field, value) : STATUS_OK;
             if (status != STATUS_OK) {
                 buf_printf(error, "a record cannot be copied: %s", status_name(status));
                 return status;
@@ -195,14 +204,12 @@ static enum status pairs_collect(struct redis_sync *sync, const struct person_gr
 }
 
 /* The longest remaining time among the ids' records; 0 when there are none. */
-static int64_t longest_ttl_s(struct redis_sync *sync, const struct person_group *group, char kind,
+static int64_t longest_ttl_s(struct redis_sync *sync, const struct person_group *group,
                              struct buf *error)
 {
     int64_t longest_s = 0;
     for (uint32_t i = 0; i < group->count; i++) {
-        char name[FREQ_KEY_BYTES];
-        freq_codec_key(&group->keys[i], kind, name);
-        struct str argv[] = {STR("TTL"), view(name, sizeof(name))};
+        struct str argv[] = {STR("TTL"), freq_codec_key(&group->keys[i])};
         const struct redis_value *value = command(sync, error, 2, argv);
         if (value && value->type == REDIS_INT && value->integer > longest_s) {
             longest_s = value->integer;
@@ -212,20 +219,19 @@ static int64_t longest_ttl_s(struct redis_sync *sync, const struct person_group 
 }
 
 /* Every id gets the fields of all; fields have the same names everywhere, so twice is once. */
-static enum status spread(struct redis_sync *sync, const struct person_group *group, char kind,
+static enum status spread(struct redis_sync *sync, const struct person_group *group,
                           const struct pairs *pairs, int64_t ttl_s, struct buf *error)
 {
     for (uint32_t i = 0; i < group->count && pairs->count; i++) {
         for (uint32_t p = 0; p < pairs->count; p++) {
             const struct pair *pair = &pairs->items[p];
-            size_t value_len =
-                kind == 'c' && is_reserved(pair) ? FREQ_VALUE_BYTES : pair->value_len;
-            if (!hash_set(sync, error, "HSETNX", &group->keys[i], kind,
+            size_t value_len = is_reserved(pair) ? FREQ_VALUE_BYTES : pair->value_len;
+            if (!hash_set(sync, error, "HSETNX", &group->keys[i],
                           view(pair->field, pair->field_len), view(pair->value, value_len))) {
                 return STATUS_IO;
             }
         }
-        if (ttl_s && !keep_for(sync, error, &group->keys[i], kind, ttl_s)) {
+        if (ttl_s && !keep_for(sync, error, &group->keys[i], ttl_s)) {
             return STATUS_IO;
         }
     }
@@ -239,48 +245,39 @@ static enum status write_links(struct redis_sync *sync, const struct person_grou
         for (uint32_t k = 0; k < group->count; k++) {
             char field[1 + PERSON_KEY_BYTES] = {'l'};
             memcpy(field + 1, group->keys[k].bytes, PERSON_KEY_BYTES);
-            if (k != i && !hash_set(sync, error, "HSET", &group->keys[i], 'p',
+            if (k != i && !hash_set(sync, error, "HSET", &group->keys[i],
                                     view(field, sizeof(field)), STR("1"))) {
                 return STATUS_IO;
             }
         }
-        if (!keep_for(sync, error, &group->keys[i], 'p', PERSON_ADMIN_PROFILE_TTL_S)) {
+        if (!keep_for(sync, error, &group->keys[i], PERSON_ADMIN_PROFILE_TTL_S)) {
             return STATUS_IO;
         }
     }
     return STATUS_OK;
 }
 
-static enum status copy_kind(struct redis_sync *sync, const struct person_group *group, char kind,
-                             struct buf *error)
+static enum status copy_fields(struct redis_sync *sync, const struct person_group *group,
+                               field_fn *wanted, struct buf *error)
 {
     struct pairs pairs = {0};
-    enum status status = pairs_collect(sync, group, kind, &pairs, error);
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < pairs.count; i++) { /* each id has links of its own */
-        if (kind != 'p' || pairs.items[i].field[0] != 'l') {
-            pairs.items[kept++] = pairs.items[i];
-        }
-    }
-    pairs.count = kept;
-    int64_t ttl_s = kept ? longest_ttl_s(sync, group, kind, error) : 0;
-    for (uint32_t i = 0; i < kept && kind == 'c'; i++) { /* its copy is confirmed, nobody comes */
+    enum status status = pairs_collect(sync, group, wanted, &pairs, error);
+    int64_t ttl_s = pairs.count ? longest_ttl_s(sync, group, error) : 0;
+    for (uint32_t i = 0; i < pairs.count; i++) { /* its copy is confirmed, nobody comes */
         bool longer = is_reserved(&pairs.items[i]) && ttl_s < RESERVED_COPY_TTL_S;
         ttl_s = longer ? RESERVED_COPY_TTL_S : ttl_s;
     }
-    if (status == STATUS_OK && kept) {
-        status = spread(sync, group, kind, &pairs, ttl_s, error);
+    if (status == STATUS_OK) {
+        status = spread(sync, group, &pairs, ttl_s, error);
     }
     free(pairs.items);
     return status;
 }
 
-static enum status delete_key(struct redis_sync *sync, const struct person_key *key, char kind,
+static enum status delete_key(struct redis_sync *sync, const struct person_key *key,
                               uint32_t *deleted, struct buf *error)
 {
-    char name[FREQ_KEY_BYTES];
-    freq_codec_key(key, kind, name);
-    struct str argv[] = {STR("DEL"), view(name, sizeof(name))};
+    struct str argv[] = {STR("DEL"), freq_codec_key(key)};
     const struct redis_value *value = command(sync, error, 2, argv);
     if (!value) {
         return STATUS_IO;
@@ -295,9 +292,9 @@ static enum status set_everywhere(struct redis_sync *sync, const struct person_g
                                   struct buf *error)
 {
     for (uint32_t i = 0; i < group->count; i++) {
-        bool good = value.ptr ? hash_set(sync, error, "HSET", &group->keys[i], 'p', field, value) &&
-                                    keep_for(sync, error, &group->keys[i], 'p', ttl_s)
-                              : hash_del(sync, error, &group->keys[i], 'p', field);
+        bool good = value.ptr ? hash_set(sync, error, "HSET", &group->keys[i], field, value) &&
+                                    keep_for(sync, error, &group->keys[i], ttl_s)
+                              : hash_del(sync, error, &group->keys[i], field);
         if (!good) {
             return STATUS_IO;
         }
@@ -305,25 +302,17 @@ static enum status set_everywhere(struct redis_sync *sync, const struct person_g
     return STATUS_OK;
 }
 
-/* What was counted and learnt about the person; preferences and links stay. */
 static enum status drop_learnt(struct redis_sync *sync, const struct person_group *group,
                                struct buf *error)
 {
     enum status status = STATUS_OK;
-    uint32_t deleted = 0;
     for (uint32_t i = 0; i < group->count && status == STATUS_OK; i++) {
         struct pairs pairs = {0};
         struct person_group one = {.keys = {group->keys[i]}, .count = 1};
-        status = delete_key(sync, &group->keys[i], 'c', &deleted, error);
-        if (status == STATUS_OK) {
-            status = pairs_collect(sync, &one, 'p', &pairs, error);
-        }
+        status = pairs_collect(sync, &one, is_learnt, &pairs, error);
         for (uint32_t p = 0; p < pairs.count && status == STATUS_OK; p++) {
             struct str field = view(pairs.items[p].field, pairs.items[p].field_len);
-            bool learnt = field.ptr[0] == 's' || field.ptr[0] == 'd';
-            if (learnt && !hash_del(sync, error, &group->keys[i], 'p', field)) {
-                status = STATUS_IO;
-            }
+            status = hash_del(sync, error, &group->keys[i], field) ? STATUS_OK : STATUS_IO;
         }
         free(pairs.items);
     }
@@ -333,7 +322,7 @@ static enum status drop_learnt(struct redis_sync *sync, const struct person_grou
 static enum status has_withdrawn(struct redis_sync *sync, const struct person_key *key,
                                  bool *withdrawn, struct buf *error)
 {
-    const struct redis_value *profile = person_hash_get(sync, error, key, 'p');
+    const struct redis_value *profile = person_hash_get(sync, error, key);
     if (!profile) {
         return STATUS_IO;
     }
@@ -356,7 +345,7 @@ enum status person_admin_link(struct redis_sync *sync, const struct person_key *
         status = write_links(sync, &group, error);
     }
     if (status == STATUS_OK) {
-        status = copy_kind(sync, &group, 'p', error);
+        status = copy_fields(sync, &group, is_shared_profile, error);
     }
     /* Who withdrew under one id withdrew as a person: there is nothing to add up. */
     bool withdrawn = false;
@@ -367,7 +356,7 @@ enum status person_admin_link(struct redis_sync *sync, const struct person_key *
         return status;
     }
     if (!withdrawn) {
-        return copy_kind(sync, &group, 'c', error);
+        return copy_fields(sync, &group, is_live_exposure, error);
     }
     status = set_everywhere(sync, &group, STR("w"), STR("1"), PERSON_ADMIN_WITHDRAWN_TTL_S, error);
     return status == STATUS_OK ? drop_learnt(sync, &group, error) : status;
@@ -387,10 +376,7 @@ static enum status delete_group(struct redis_sync *sync, const struct person_gro
 {
     enum status status = STATUS_OK;
     for (uint32_t i = 0; i < group->count && status == STATUS_OK; i++) {
-        status = delete_key(sync, &group->keys[i], 'c', deleted, error);
-        if (status == STATUS_OK) {
-            status = delete_key(sync, &group->keys[i], 'p', deleted, error);
-        }
+        status = delete_key(sync, &group->keys[i], deleted, error);
     }
     return status;
 }

@@ -14,4 +14,4 @@ enum status person_group_find(struct redis_sync *sync, const struct person_key *
                               struct person_group *group, struct buf *error) MUST_USE;
 /* HGETALL of a key's hash of that kind; NULL with words in *error. */
 const struct redis_value *person_hash_get(struct redis_sync *sync, struct buf *error,
-                                          const struct person_key *key, char kind);
+                                          const struct person_key *key);

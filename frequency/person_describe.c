@@ -27,11 +27,14 @@ static uint32_t ref_of(const char *bytes)
     return ref;
 }
 
-static void describe_profile(const struct redis_value *profile, int64_t now_s, const struct tz *tz,
+static void describe_profile(const struct redis_value *record, int64_t now_s, const struct tz *tz,
                              const struct person_admin_names *names, struct buf *out)
 {
-    for (uint32_t i = 0; i < profile->count; i += 2) {
-        struct str field = profile->items[i].text, value = profile->items[i + 1].text;
+    for (uint32_t i = 0; i < record->count; i += 2) {
+        struct str field = record->items[i].text, value = record->items[i + 1].text;
+        if (freq_codec_is_exposure(field)) {
+            continue;
+        }
         char kind = field.len ? field.ptr[0] : 0;
         if (kind == 's' && field.len == 5 && value.len == 4) {
             int64_t until_s = (int64_t)ref_of(value.ptr) * 3600;
@@ -66,6 +69,9 @@ static void describe_exposures(const struct redis_value *record, int64_t now_s, 
 {
     for (uint32_t i = 0; i < record->count; i += 2) {
         struct freq_exposure exposure;
+        if (!freq_codec_is_exposure(record->items[i].text)) {
+            continue;
+        }
         if (!freq_codec_exposure(record->items[i].text, record->items[i + 1].text, &exposure)) {
             buf_printf(out, "  an entry that is not ours\n");
             continue;
@@ -97,21 +103,13 @@ enum status person_admin_describe(struct redis_sync *sync, const struct person_k
         for (int b = 0; b < PERSON_KEY_BYTES; b++) {
             buf_printf(out, "%02x", group.keys[i].bytes[b]);
         }
-        const struct redis_value *hash = person_hash_get(sync, error, &group.keys[i], 'p');
-        if (!hash) {
+        const struct redis_value *record = person_hash_get(sync, error, &group.keys[i]);
+        if (!record) {
             return STATUS_IO;
         }
-        bool has_profile = hash->count != 0;
-        buf_printf(out, "\n");
-        describe_profile(hash, now_s, tz, names, out);
-        hash = person_hash_get(sync, error, &group.keys[i], 'c');
-        if (!hash) {
-            return STATUS_IO;
-        }
-        describe_exposures(hash, now_s, tz, names, out);
-        if (!has_profile && !hash->count) {
-            buf_printf(out, "  nothing stored\n");
-        }
+        buf_printf(out, record->count ? "\n" : "\n  nothing stored\n");
+        describe_profile(record, now_s, tz, names, out);
+        describe_exposures(record, now_s, tz, names, out);
     }
     return status;
 }

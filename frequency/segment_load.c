@@ -6,14 +6,14 @@
 #include "bidder/base/bug.h"
 #include "frequency/freq_codec.h"
 
-/* KEYS[1] {key}p   ARGV[1] field   ARGV[2] value, "" takes it away   ARGV[3] seconds to live
- * -> -1 consent withdrawn | the linked keys, 16 bytes each, one behind the other */
+/* KEYS[1] the person's   ARGV[1] field   ARGV[2] value, "" takes it away   ARGV[3] seconds to live
+ * -> -1 consent withdrawn | the linked keys, 14 bytes each, one behind the other */
 static const char script[] =
     "local k,f=KEYS[1],ARGV[1]\n"
     "if redis.call('HEXISTS',k,'w')==1 then return -1 end\n"
     "local links={}\n"
     "for _,n in ipairs(redis.call('HKEYS',k)) do\n"
-    "  if #n==17 and string.sub(n,1,1)=='l' then links[#links+1]=string.sub(n,2) end\n"
+    "  if #n==15 and string.sub(n,1,1)=='l' then links[#links+1]=string.sub(n,2) end\n"
     "end\n"
     "if ARGV[2]=='' then redis.call('HDEL',k,f)\n"
     "else\n"
@@ -21,6 +21,7 @@ static const char script[] =
     "  if redis.call('TTL',k)<tonumber(ARGV[3]) then redis.call('EXPIRE',k,ARGV[3]) end\n"
     "end\n"
     "return table.concat(links)\n";
+_Static_assert(PERSON_KEY_BYTES == 14, "as in the script");
 
 enum status segment_load_init(struct segment_load *load, struct redis_sync *sync, int64_t now_s,
                               struct buf *error)
@@ -54,9 +55,8 @@ static void put_be32(char *out, uint32_t value)
 static bool queue_task(struct segment_load *load, const struct segment_task *task)
 {
     const struct segment_row *row = &task->row;
-    char key[FREQ_KEY_BYTES], field[5] = {'s'}, value[4], ttl[24];
+    char field[5] = {'s'}, value[4], ttl[24];
     uint32_t hour = (uint32_t)(row->until_s / 3600 + 1);
-    freq_codec_key(&row->key, 'p', key);
     put_be32(field + 1, row->ref);
     put_be32(value, hour);
     int64_t ttl_s = (int64_t)hour * 3600 - load->now_s;
@@ -66,7 +66,7 @@ static bool queue_task(struct segment_load *load, const struct segment_task *tas
         task->whole ? STR("EVAL") : STR("EVALSHA"),
         task->whole ? whole : sha,
         STR("1"),
-        {key, sizeof(key)},
+        freq_codec_key(&row->key),
         {field, sizeof(field)},
         {value, row->until_s > 0 ? sizeof(value) : 0},
         {ttl, (size_t)ttl_len},

@@ -57,7 +57,7 @@ static struct person_key key_of(uint64_t number)
 {
     struct person_key key;
     uint64_t bits[2] = {prng_mix(number + 1), prng_mix(~number)};
-    memcpy(key.bytes, bits, sizeof(bits));
+    memcpy(key.bytes, bits, PERSON_KEY_BYTES);
     key.bytes[0] |= 0x80;
     return key;
 }

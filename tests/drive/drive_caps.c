@@ -179,7 +179,7 @@ static void decide(uint32_t number)
     struct person person = {.key_count = 1};
     uint64_t bits[2] = {prng_mix((uint64_t)drive.options.seed << 32 | number),
                         prng_mix(~((uint64_t)drive.options.seed << 32 | number))};
-    memcpy(person.keys[0].bytes, bits, sizeof(bits));
+    memcpy(person.keys[0].bytes, bits, PERSON_KEY_BYTES);
     person.keys[0].bytes[0] |= 0x80;
     *decision = (struct decision){.running = true, .person = number};
     decision->read = freq_read_start(drive.store, &person, now_s(), INT64_MAX, on_read, decision);

@@ -1,5 +1,5 @@
 /* Bytes as a Redis server might send them, in two pieces: through the reply reader, then as a
- * record and a profile. Nothing may crash, and what is taken must be within its limits. */
+ * record with its profile. Nothing may crash, and what is taken must be within its limits. */
 #include "bidder/base/redis_reply.h"
 
 #include "bidder/base/bug.h"
@@ -14,9 +14,13 @@ static void take(const struct redis_value *value)
     struct freq_record record = {.household = false};
     struct freq_links links = {.count = 0};
     uint64_t unknown = 0;
+    const struct freq_profile profile = {
+        .now_s = 1800000000, .view = &view, .links = &links, .unknown = &unknown};
     slab.used = 0;
-    if (freq_codec_record(value, &slab, &record) == STATUS_OK) {
-        BUG_ON(record.exposure_count > FREQ_MAX_EXPOSURES || slab.used != record.exposure_count);
+    view.segment_count = view.muted_count = view.answer_count = view.max_contacts_per_day = 0;
+    if (freq_codec_record(value, &slab, &record, &profile) == STATUS_OK) {
+        BUG_ON(record.exposure_count > FREQ_MAX_EXPOSURES || slab.used != record.exposure_count ||
+               record.exposure_count > record.field_count);
         for (uint32_t i = 0; i < record.exposure_count; i++) { /* what is read can be written */
             const struct freq_exposure *exposure = &slab.items[i];
             char field[FREQ_FIELD_BYTES], text[FREQ_RESERVED_BYTES];
@@ -29,9 +33,6 @@ static void take(const struct redis_value *value)
                    again.hold_s != exposure->hold_s || again.refs.line != exposure->refs.line ||
                    again.refs.brand != exposure->refs.brand);
         }
-    }
-    view.segment_count = view.muted_count = view.max_contacts_per_day = 0;
-    if (freq_codec_profile(value, 1800000000, &view, &links, &unknown) == STATUS_OK) {
         freq_codec_sort_segments(&view);
         BUG_ON(view.segment_count > FREQ_MAX_SEGMENTS || view.muted_count > FREQ_MAX_MUTED ||
                links.count > FREQ_MAX_LINKS);

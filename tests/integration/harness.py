@@ -277,6 +277,11 @@ class Jointcap(Process):
 SERIES = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)(\{[^}]*\})? (\S+)")
 
 
+def is_person(key):
+    """Is a key of Redis, as KEYS names it, that of a person's record?"""
+    return len(key) == 14 and key[0] >= "\x80"
+
+
 def parse_metrics(text):
     """Prometheus text 0.0.4, strictly: every series has a TYPE and is there once."""
     values, types = {}, {}

@@ -194,7 +194,7 @@ class Profiles(harness.Case):
             request["device"].update(device)
             status, answer = server.bid("cn-video", request)
             self.assertEqual(status, 200)
-            return len(self.redis().command("KEYS", "{*}c"))
+            return sum(map(harness.is_person, self.redis().command("KEYS", "*")))
 
         oaid = "A1B2C3D4-0000-1111-2222-333344445555"
         self.assertEqual(records(ext={"oaid": oaid}), 1)

@@ -31,7 +31,10 @@ class Strict(WithX):
         return done.stdout + done.stderr
 
     def records(self):
-        return [key for key in self.redis().command("KEYS", "{*}c")]
+        """The persons with exposures."""
+        return [key for key in self.redis().command("KEYS", "*") if harness.is_person(key) and
+                any(len(field) == 7 for field in
+                    self.redis().command("HKEYS", key.encode("latin-1")))]
 
 
 class Unknown(Strict):

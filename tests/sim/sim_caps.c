@@ -51,6 +51,7 @@ struct worker {
 struct bid {
     uint32_t worker, line, person;
     bool forgotten; /* the person, since the bid */
+    bool halfway; /* under way at a deletion: written before it, or behind; the next one will see */
     struct freq_read *read;
     struct freq_ticket ticket;
     bool running, abandoned;
@@ -112,8 +113,8 @@ static bool names_field(const struct freq_ticket *ticket, const struct fake_arg 
 
 static void on_set(const struct fake_hash *hash, const struct fake_arg *field, uint8_t value_len)
 {
-    if (value_len != 11 || hash->key.bytes[18] != 'c') {
-        return; /* a reservation, or a profile */
+    if (value_len != 11) {
+        return; /* a reservation, or of the profile */
     }
     for (uint32_t i = 0; i < sim.shown_count; i++) {
         if (fake_arg_eq(&sim.shown[i].key, &hash->key) && fake_arg_eq(&sim.shown[i].field, field)) {
@@ -149,6 +150,13 @@ static struct person_key key_of(uint32_t number)
     return key;
 }
 
+static struct fake_arg record_of(const struct person_key *key)
+{
+    struct fake_arg record = {.len = PERSON_KEY_BYTES};
+    memcpy(record.bytes, key->bytes, PERSON_KEY_BYTES);
+    return record;
+}
+
 static struct worker *any_worker(void)
 {
     return &sim.workers[sim.alive[dice(WORKERS)]];
@@ -172,7 +180,7 @@ static void on_notice(void *context, uint64_t confirmed)
     struct bid *bid = context;
     struct freq_store *store = any_worker()->store;
     if (confirmed) {
-        bid->told = bid->told || bid->forgotten ? bid->told : store;
+        bid->told = bid->told || bid->forgotten || bid->halfway ? bid->told : store;
         freq_confirm(store, &bid->ticket, book.retention_s);
     } else {
         freq_release(store, &bid->ticket);
@@ -330,7 +338,8 @@ static void on_break(void *context, uint64_t place)
 static void on_pause(void *context, uint64_t number)
 {
     (void)context;
-    fake.pause_until_us = fake.now_us + (int64_t)dice(4000000);
+    int64_t until_us = fake.now_us + (int64_t)dice(4000000); /* what waits, waits in order */
+    fake.pause_until_us = until_us > fake.pause_until_us ? until_us : fake.pause_until_us;
     (void)number;
 }
 
@@ -339,18 +348,19 @@ static void forget_now(uint32_t person)
 {
     for (uint32_t i = 0; i < fake.hash_count; i++) {
         struct fake_hash *hash = &fake.hashes[i];
-        hash->count = (uint8_t)hash->key.bytes[2] / 2 == person ? 0 : hash->count;
+        hash->count = (uint8_t)hash->key.bytes[1] / 2 == person ? 0 : hash->count;
     }
     uint32_t kept = 0;
     for (uint32_t i = 0; i < sim.shown_count; i++) {
-        if ((uint8_t)sim.shown[i].key.bytes[2] / 2 != person) {
+        if ((uint8_t)sim.shown[i].key.bytes[1] / 2 != person) {
             sim.shown[kept++] = sim.shown[i];
         }
     }
     sim.shown_count = kept;
     for (uint32_t i = 0; i < sim.bid_count; i++) {
         if (sim.bids[i].person == person) {
-            sim.bids[i].forgotten = true;
+            sim.bids[i].halfway = sim.bids[i].running;
+            sim.bids[i].forgotten = !sim.bids[i].halfway;
             sim.bids[i].told = NULL;
         }
     }
@@ -377,13 +387,9 @@ static void link_person(uint32_t person)
 {
     for (uint32_t i = 0; i < 2; i++) {
         struct person_key own = key_of(2 * person + i), other = key_of(2 * person + 1 - i);
-        struct fake_arg key = {.len = 19}, field = {.len = 17}, value = {.len = 1};
-        key.bytes[0] = '{';
-        memcpy(key.bytes + 1, own.bytes, 16);
-        key.bytes[17] = '}';
-        key.bytes[18] = 'p';
-        field.bytes[0] = 'l';
-        memcpy(field.bytes + 1, other.bytes, 16);
+        struct fake_arg key = record_of(&own), value = {.len = 1};
+        struct fake_arg field = {.len = 1 + PERSON_KEY_BYTES, .bytes = {'l'}};
+        memcpy(field.bytes + 1, other.bytes, PERSON_KEY_BYTES);
         struct fake_hash *hash = fake_hash(&key, true);
         fake_set(hash, &field, &value, false);
         hash->expire_s = true_s() + 400 * 86400;
@@ -447,11 +453,8 @@ static void check_never_exceeded(void)
 static bool model_grants(uint32_t person, uint64_t ids, uint32_t line, int64_t now_s)
 {
     for (uint32_t i = 0; i < 2; i++) {
-        struct fake_arg key = {.len = 19, .bytes = {'{'}};
         struct person_key name = key_of(2 * person + i);
-        memcpy(key.bytes + 1, name.bytes, 16);
-        key.bytes[17] = '}';
-        key.bytes[18] = 'c';
+        struct fake_arg key = record_of(&name);
         for (uint32_t c = 0; c < lines[line].caps.count; c++) {
             uint32_t cap = lines[line].caps.items[c];
             int64_t nearest_s = INT64_MIN / 2;

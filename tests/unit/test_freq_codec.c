@@ -18,16 +18,19 @@ static const char reserved[] = "\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x00
 TEST(the_stored_form_never_changes)
 {
     struct exposure_refs refs = {.line = 0x01020304, .creative = 0x05060708, .brand = 0x090a0b};
-    char out[FREQ_RESERVED_BYTES], name[FREQ_FIELD_BYTES], key[FREQ_KEY_BYTES];
+    char out[FREQ_RESERVED_BYTES], name[FREQ_FIELD_BYTES];
     freq_codec_field(1800000000, 0xffabcdef, name); /* the salt has 24 bits */
     CHECK(memcmp(name, field, sizeof(name)) == 0);
     CHECK_INT(freq_codec_value(&refs, 0, out), 11);
     CHECK(memcmp(out, confirmed, 11) == 0);
     CHECK_INT(freq_codec_value(&refs, 60, out), 13);
     CHECK(memcmp(out, reserved, 13) == 0);
-    struct person_key person = {"0123456789abcdef"};
-    freq_codec_key(&person, 'c', key);
-    CHECK(memcmp(key, "{0123456789abcdef}c", 19) == 0);
+    struct person_key person = {"\x80"
+                                "123456789abcd"};
+    CHECK_STR(freq_codec_key(&person), "\x80"
+                                       "123456789abcd");
+    CHECK(freq_codec_is_key(freq_codec_key(&person)));
+    CHECK(!freq_codec_is_key(STR("budgets:123456")) && !freq_codec_is_key(STR("\x80")));
 }
 
 TEST(exposures_are_read_back_and_cut_ones_are_not)
@@ -63,31 +66,41 @@ TEST(records_have_a_limit_and_a_shape)
     struct freq_slab slab = {0};
     struct freq_record record = {0};
     reply.count = 2 * FREQ_MAX_EXPOSURES;
-    CHECK_INT(freq_codec_record(&reply, &slab, &record), STATUS_OK);
+    CHECK_INT(freq_codec_record(&reply, &slab, &record, NULL), STATUS_OK);
     CHECK_INT(record.exposure_count, FREQ_MAX_EXPOSURES);
     CHECK(!record.overflow);
     reply.count += 2;
-    CHECK_INT(freq_codec_record(&reply, &slab, &record), STATUS_OK);
+    CHECK_INT(freq_codec_record(&reply, &slab, &record, NULL), STATUS_OK);
     CHECK(record.overflow);
     CHECK_INT(slab.used, 2 * FREQ_MAX_EXPOSURES);
     reply.count = 3;
-    CHECK_INT(freq_codec_record(&reply, &slab, &record), STATUS_INVALID);
+    CHECK_INT(freq_codec_record(&reply, &slab, &record, NULL), STATUS_INVALID);
     reply.count = 2;
     items[1].type = REDIS_INT;
-    CHECK_INT(freq_codec_record(&reply, &slab, &record), STATUS_INVALID);
+    CHECK_INT(freq_codec_record(&reply, &slab, &record, NULL), STATUS_INVALID);
     reply.type = REDIS_NIL;
-    CHECK_INT(freq_codec_record(&reply, &slab, &record), STATUS_INVALID);
+    CHECK_INT(freq_codec_record(&reply, &slab, &record, NULL), STATUS_INVALID);
     free(slab.items);
 }
 
+static struct freq_record last;
+
+/* A record with one exposure and this field. */
 static enum status profile(const char *name, size_t name_len, const char *value, size_t value_len,
                            struct freq_view *view, struct freq_links *links)
 {
-    struct redis_value items[2] = {text(name, name_len), text(value, value_len)};
-    struct redis_value reply = {.type = REDIS_ARRAY, .items = items, .count = 2};
+    struct redis_value items[4] = {text(name, name_len), text(value, value_len), text(field, 7),
+                                   text(confirmed, 11)};
+    struct redis_value reply = {.type = REDIS_ARRAY, .items = items, .count = 4};
     uint64_t unknown = 0;
-    enum status status = freq_codec_profile(&reply, 1800000000, view, links, &unknown);
-    CHECK_INT(unknown, name[0] == 'q');
+    struct freq_slab slab = {0};
+    const struct freq_profile to = {
+        .now_s = 1800000000, .view = view, .links = links, .unknown = &unknown};
+    enum status status = freq_codec_record(&reply, &slab, &last, &to);
+    CHECK_INT(unknown, name[0] == 'q' || name[0] == '1');
+    CHECK_INT(slab.used, status == STATUS_OK);
+    CHECK(status != STATUS_OK || (last.exposure_count == 1 && last.field_count == 2));
+    free(slab.items);
     return status;
 }
 
@@ -102,6 +115,7 @@ TEST(profiles)
     CHECK_INT(profile("s\0\0\0\6", 5, "\x00\x07\xa1\x20", 4, &view, &links), STATUS_OK);
     freq_codec_sort_segments(&view);
     CHECK_INT(view.segment_count, 2); /* 5 and 7, sorted, once each; 6 is over */
+    CHECK_INT(last.sure_until_s, (int64_t)500000 * 3600);
     CHECK(freq_has_segment(&view, 5) && freq_has_segment(&view, 7) && !freq_has_segment(&view, 6));
     CHECK_INT(profile("m", 1, "\0\5", 2, &view, &links), STATUS_OK);
     CHECK_INT(profile("m", 1, "\0\3", 2, &view, &links), STATUS_OK);
@@ -113,16 +127,16 @@ TEST(profiles)
     CHECK_INT(profile("w", 1, "", 0, &view, &links), STATUS_OK);
     CHECK(view.withdrawn);
     CHECK_INT(profile("q", 1, "?", 1, &view, &links), STATUS_OK); /* of a later release */
-    char link[17] = "l0123456789abcde";
+    char link[15] = "l0123456789abc";
     for (int i = 0; i < 6; i++) {
-        link[16] = (char)('0' + i / 2 * 2); /* each twice */
-        CHECK_INT(profile(link, 17, "1", 1, &view, &links), STATUS_OK);
+        link[14] = (char)('0' + i / 2 * 2); /* each twice */
+        CHECK_INT(profile(link, 15, "1", 1, &view, &links), STATUS_OK);
     }
     CHECK_INT(links.count, 3);
     CHECK(!links.more);
     for (int i = 0; i < 3; i++) {
         link[1] = (char)('a' + i);
-        CHECK_INT(profile(link, 17, "1", 1, &view, &links), STATUS_OK);
+        CHECK_INT(profile(link, 15, "1", 1, &view, &links), STATUS_OK);
     }
     CHECK_INT(links.count, FREQ_MAX_LINKS);
     CHECK(links.more);
@@ -133,6 +147,7 @@ TEST(profiles)
     CHECK_INT(profile("x\0", 2, "1", 1, &view, &links), STATUS_INVALID);
     CHECK_INT(profile("l0123", 5, "1", 1, &view, &links), STATUS_INVALID);
     CHECK_INT(profile("", 0, "1", 1, &view, &links), STATUS_INVALID);
+    CHECK_INT(profile("12345678", 8, "12345678901", 11, &view, &links), STATUS_INVALID);
 }
 
 TEST(every_error_and_outcome_has_a_name)
