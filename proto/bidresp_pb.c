@@ -19,8 +19,12 @@ static size_t varint(uint64_t value, unsigned char bytes[10])
     return n;
 }
 
-static void put_varint(struct buf *out, uint64_t value)
+static inline void put_varint(struct buf *out, uint64_t value)
 {
+    if (value < 0x80) { /* most tags and lengths */
+        buf_put_char(out, (char)value);
+        return;
+    }
     unsigned char bytes[10];
     buf_put(out, bytes, varint(value, bytes));
 }

@@ -1,3 +1,4 @@
+#include "bidder/base/utf8.h"
 #include "tests/test.h"
 
 #include "bidder/base/arena.h"
