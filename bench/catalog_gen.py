@@ -52,8 +52,9 @@ def narrow_line(number, prng):
     is_video = prng.random() < 0.4
     w, h = prng.choice(SIZES)
     line = {
-        # With this prefix no two of 100,000 ids meet in their 32-bit hash, which a catalog refuses.
-        "id": f"li-{number}", "buying": "rtb",
+        # With this prefix no two of 100,000 ids, nor of their budgets, meet in their 32-bit hash: a
+        # catalog refuses that.
+        "id": f"af-{number}", "buying": "rtb",
         "bid_cpm": round(prng.uniform(5, 30), 2),
         "creatives": [f"video-{prng.choice((15, 30))}" if is_video else f"banner-{w}x{h}"],
         "frequency_caps": prng.sample(["daily", "hourly", "ever"], prng.randint(1, 2)),

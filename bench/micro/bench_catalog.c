@@ -15,7 +15,7 @@
 
 #define ROUNDS 5
 
-/* With the prefix "li-" no two of 100,000 ids meet in their 32-bit hash, which a load refuses. */
+/* With the prefix "af-" no two of 100,000 ids (nor their budgets) meet in their 32-bit hash, which a load refuses. */
 static void make_catalog(struct buf *out, uint32_t lines)
 {
     BUF_PUT_LITERAL(
@@ -38,7 +38,7 @@ static void make_catalog(struct buf *out, uint32_t lines)
                        i ? "," : "", i / 20);
         }
         buf_printf(out,
-                   "%s\n{\"id\":\"li-%u\",\"buying\":\"rtb\",\"bid_cpm\":%u.%02u,"
+                   "%s\n{\"id\":\"af-%u\",\"buying\":\"rtb\",\"bid_cpm\":%u.%02u,"
                    "\"creatives\":[\"i\"],\"frequency_caps\":[\"day\"],"
                    "\"budget\":{\"daily\":%u,\"pacing\":\"asap\"},"
                    "\"targeting\":{\"geo\":{\"regions\":[\"31\",\"%u\"]},\"devices\":[\"mobile\"],"
