@@ -112,7 +112,7 @@ static int last_touched(const struct rotation_slot *slot, const struct catalog_r
                         const struct freq_view *view, int64_t now_s)
 {
     uint32_t last;
-    int64_t time_s;
+    int64_t time_s = 0;
     if (view->outcome != FREQ_KNOWN || !freq_last_brand(view, slot->brand_refs, slot->count, now_s,
                                                         rotation->window_s, &last, &time_s)) {
         return ROTATION_NO_BRAND;
