@@ -320,7 +320,7 @@ static void sift_down(struct offer *offers, uint32_t root, uint32_t count, uint6
 void select_rank(struct offer *offers, uint32_t count, struct str request_id,
                  const struct catalog *catalog)
 {
-    uint64_t seed = hash_str(request_id);
+    uint64_t seed = count > 1 ? hash_str(request_id) : 0;
     for (uint32_t i = count / 2; i-- > 0;) {
         sift_down(offers, i, count, seed, catalog);
     }
