@@ -1,4 +1,3 @@
-#include "bidder/base/utf8.h"
 #include "tests/test.h"
 
 #include "bidder/base/arena.h"
