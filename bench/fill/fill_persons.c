@@ -54,7 +54,7 @@ static bool queue(struct fill *fill, const struct str *argv, uint32_t argc)
 
 static bool put_person(struct fill *fill, uint64_t number)
 {
-    char id[UUID_BYTES], name[FREQ_KEY_BYTES];
+    char id[UUID_BYTES];
     struct template ids = {.bytes = id, .slot_count = 1};
     ids.slots[0] = (struct template_slot){
         .width = UUID_BYTES, .style = SLOT_UUID, .field = TEMPLATE_FIELD_IFA};
@@ -63,9 +63,9 @@ static bool put_person(struct fill *fill, uint64_t number)
     if (!person_key_of(&fill->secret, STR("ifa"), (struct str){id, sizeof(id)}, &key)) {
         return false;
     }
-    freq_codec_key(&key, 'c', name);
+    struct str name = freq_codec_key(&key);
     char fields[EXPOSURES_MAX][FREQ_FIELD_BYTES], values[EXPOSURES_MAX][FREQ_RESERVED_BYTES];
-    struct str argv[2 + 2 * EXPOSURES_MAX] = {STR("HSET"), {name, sizeof(name)}};
+    struct str argv[2 + 2 * EXPOSURES_MAX] = {STR("HSET"), name};
     uint32_t argc = 2;
     for (uint32_t i = 0; i < fill->exposures; i++) {
         struct exposure_refs refs = {.line = 1 + (uint32_t)prng_below(&fill->prng, 1000),
@@ -77,7 +77,7 @@ static bool put_person(struct fill *fill, uint64_t number)
         argv[argc++] = (struct str){fields[i], FREQ_FIELD_BYTES};
         argv[argc++] = (struct str){values[i], len};
     }
-    struct str expire[] = {STR("EXPIRE"), {name, sizeof(name)}, STR(KEEP_S)};
+    struct str expire[] = {STR("EXPIRE"), name, STR(KEEP_S)};
     return queue(fill, argv, argc) && queue(fill, expire, 3);
 }
 
