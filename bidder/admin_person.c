@@ -28,16 +28,19 @@
 #define EXPIRES_S   ((int64_t)30 * 86400)
 
 /* KEYS key   ARGV mode, seconds to live, then field, value ("": taken away) ...
- * mode w: consent is withdrawn   g: given again   a: audiences, refused (-1) when withdrawn */
+ * mode w: consent is withdrawn   v: the second time, unless it was given again meanwhile
+ *      g: given again            a: audiences, refused (-1) when withdrawn */
 static const char script[] =
     "local p,m=KEYS[1],ARGV[1]\n"
     "if m=='a' and redis.call('HEXISTS',p,'w')==1 then return -1 end\n"
-    "if m=='w' then\n"
+    "if m=='v' and redis.call('HEXISTS',p,'w')==0 then return 1 end\n"
+    "if m=='w' or m=='v' then\n"
     "  for _,f in ipairs(redis.call('HKEYS',p)) do\n"
     "    local t=string.sub(f,1,1)\n"
     "    if #f==7 or t=='s' or t=='d' then redis.call('HDEL',p,f) end\n"
     "  end\n"
-    "  redis.call('HSET',p,'w','1')\n"
+    "end\n"
+    "if m=='w' then redis.call('HSET',p,'w','1')\n"
     "elseif m=='g' then redis.call('HDEL',p,'w') end\n"
     "for i=3,#ARGV,2 do\n"
     "  if ARGV[i+1]=='' then redis.call('HDEL',p,ARGV[i])\n"
@@ -62,7 +65,7 @@ struct job {
     struct change changes[MAX_FIELDS];
     uint32_t change_count;
     uint32_t pending;
-    bool refused, failed, again;
+    bool refused, failed;
     struct loop_timer settle;
 };
 
@@ -180,13 +183,14 @@ static void start(struct job *job);
 static void on_settled(void *context)
 {
     struct job *job = context;
-    job->again = true;
+    job->mode = 'v';
+    job->change_count = 0;
     start(job);
 }
 
 static void job_end(struct job *job)
 {
-    if (job->mode == 'w' && !job->again && !job->failed) {
+    if (job->mode == 'w' && !job->failed) {
         loop_timer_start(&job->settle, PERSON_ADMIN_SETTLE_US);
         return;
     }
@@ -273,7 +277,7 @@ static void on_profile(void *owner, enum redis_result result, const struct redis
         for (uint32_t i = 0; i < count; i++) {
             send_script(job, &linked[i]);
         }
-        if (job->mode == 'w') {
+        if (job->mode == 'w' || job->mode == 'v') {
             send_forget_household(job);
         }
     }

@@ -96,6 +96,19 @@ TEST(reservations_count_until_they_expire)
     CHECK_INT(freq_line_count(&view, 1, NOW + 60), 1);
 }
 
+TEST(what_is_only_announced_never_counts)
+{
+    struct freq_exposure exposures[] = {shown(1, NOW), shown(1, NOW - 1)};
+    exposures[0].hold_s = exposures[1].hold_s = FREQ_ANNOUNCED;
+    struct freq_view view = view_of(exposures, 2);
+    CHECK_INT(freq_check(the_book(), &view, LIST(hour), NO_CAPS, NOW).kind, FREQ_OPEN);
+    CHECK_INT(freq_line_count(&view, 1, NOW), 0);
+    exposures[0].hold_s = FREQ_ANNOUNCED - 1; /* the longest reservation there is */
+    CHECK_INT(freq_line_count(&view, 1, NOW), 1);
+    exposures[1].hold_s = 0;
+    CHECK_INT(freq_line_count(&view, 1, NOW), 2);
+}
+
 TEST(min_interval_has_no_window)
 {
     struct freq_exposure exposures[] = {shown(2, NOW - 700), shown(2, NOW - 599)};
