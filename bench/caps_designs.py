@@ -37,13 +37,12 @@ keep[#keep + 1] = mine
 redis.call('SET', KEYS[1], table.concat(keep), 'EX', ARGV[5])
 return count + 1
 """
-LUA_CONFIRM_EXPOSURE = """local k,f=KEYS[1],ARGV[1] local v=redis.call('HGET',k,f)
-if not v then return 0 end
-local t=ARGV[3]
-if redis.call('EXPIRE',k,t,'GT')==0 then redis.call('EXPIRE',k,t,'NX') end
-if #v~=13 then return -1 end
+LUA_CONFIRM_EXPOSURE = """local k,f,t=KEYS[1],ARGV[1],ARGV[3] local v=redis.call('HGET',k,f)
+if not v and ARGV[4]=='0' then return 0 end
+if v and #v~=13 then return -1 end
 redis.call('HSET',k,f,ARGV[2])
-return v:byte(12)*256+v:byte(13)
+if redis.call('EXPIRE',k,t,'GT')==0 then redis.call('EXPIRE',k,t,'NX') end
+return v and v:byte(12)*256+v:byte(13) or -2
 """
 LUA_CONFIRM = """
 local all = redis.call('GET', KEYS[1]) or ''
@@ -132,7 +131,7 @@ class Exposures:
         read = resp("HGETALL", key)
         reserve = (resp("HSETNX", key, field, b"linecreabra\0\x3c") + resp("HGETALL", key) +
                    resp("OBJECT", "ENCODING", key))
-        confirm = resp("EVAL", LUA_CONFIRM_EXPOSURE, 1, key, field, b"linecreabra", TTL)
+        confirm = resp("EVAL", LUA_CONFIRM_EXPOSURE, 1, key, field, b"linecreabra", TTL, 0)
         return (read, 1), (reserve, 3), (confirm, 1), (resp("HDEL", key, field), 1)
 
 

@@ -7,9 +7,10 @@ METRIC_DEFINE(bidding, BIDDING_METRICS);
 const char *bidding_freq_event_label(unsigned index)
 {
     static const char *const names[FREQ_EVENT_COUNT] = {
-        "reserved",     "lost_race",      "reserve_late",    "reserve_failed",  "undone",
-        "confirm",      "confirm_stored", "confirm_revived", "confirm_retried", "confirm_lost",
-        "confirm_void", "release",        "stale_removed",   "overflow",        "pool_exhausted"};
+        "reserved",        "lost_race",     "reserve_late",   "reserve_failed",
+        "undone",          "confirm",       "confirm_stored", "confirm_revived",
+        "confirm_retried", "confirm_lost",  "confirm_void",   "confirm_restored",
+        "release",         "stale_removed", "overflow",       "pool_exhausted"};
     BUG_ON(index >= FREQ_EVENT_COUNT);
     return names[index];
 }
@@ -67,6 +68,7 @@ static void export_freq(const struct freq_stats *now, const struct freq_stats *b
     EVENT(FREQ_EVENT_CONFIRM_RETRIED, confirms_retried);
     EVENT(FREQ_EVENT_CONFIRM_LOST, confirms_lost);
     EVENT(FREQ_EVENT_CONFIRM_VOID, confirms_void);
+    EVENT(FREQ_EVENT_CONFIRM_RESTORED, confirms_restored);
     EVENT(FREQ_EVENT_RELEASE, releases);
     EVENT(FREQ_EVENT_STALE_REMOVED, stale_removed);
     EVENT(FREQ_EVENT_OVERFLOW, overflows);

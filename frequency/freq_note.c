@@ -8,7 +8,8 @@
  * Whatever may be confirmed was written when the bid was made, and stays for as long as a notice
  * may come (freq_keep_s), counted or not. So a field that is not there was taken away: by whoever
  * forgot the person, by a withdrawn consent, or by a loss notice; and nothing is written behind
- * them, though nothing remembers them.
+ * them, though nothing remembers them. Except when this worker lost a connection to Redis since the
+ * bid: a Redis that went down may have lost the field, and a cap is not passed for that.
  *
  * A confirm names its field, so it may be sent twice. One that Redis did not acknowledge waits in a
  * list and is sent again when Redis answers; an exposure that was shown must not be forgotten. A
@@ -24,16 +25,16 @@
 #define REMOVAL_GIVE_UP_US ((int64_t)120 * 1000000)
 #define GIVE_UP_US         ((int64_t)FREQ_CONFIRM_GIVE_UP_S * 1000000)
 
-/* KEYS key  ARGV field, value, ttl. 0: there is no such field; -1: it was confirmed before; else
- * the seconds it was reserved for. One step, for the field may go at any moment. */
+/* KEYS key  ARGV field, value, ttl, whether to write what is not there. 0: there is no such
+ * field; -1: it was confirmed before; -2: it was not there, and is now; else the seconds it was
+ * reserved for. One step, for the field may go at any moment. */
 static const char confirm_script[] =
-    "local k,f=KEYS[1],ARGV[1] local v=redis.call('HGET',k,f)\n"
-    "if not v then return 0 end\n"
-    "local t=ARGV[3]\n"
-    "if redis.call('EXPIRE',k,t,'GT')==0 then redis.call('EXPIRE',k,t,'NX') end\n"
-    "if #v~=13 then return -1 end\n"
+    "local k,f,t=KEYS[1],ARGV[1],ARGV[3] local v=redis.call('HGET',k,f)\n"
+    "if not v and (ARGV[4]=='0' or redis.call('HEXISTS',k,'w')==1) then return 0 end\n"
+    "if v and #v~=13 then return -1 end\n"
     "redis.call('HSET',k,f,ARGV[2])\n"
-    "return v:byte(12)*256+v:byte(13)\n";
+    "if redis.call('EXPIRE',k,t,'GT')==0 then redis.call('EXPIRE',k,t,'NX') end\n"
+    "return v and v:byte(12)*256+v:byte(13) or -2\n";
 _Static_assert(FREQ_RESERVED_BYTES == 13, "as in the script");
 
 static void note_free(struct freq_note *note)
@@ -97,6 +98,7 @@ static void on_confirmed(void *owner, enum redis_result result, const struct red
     } else {
         int64_t hold_s = value->integer;
         note->found = note->found || hold_s;
+        store->stats.confirms_restored += hold_s == -2;
         store->stats.confirms_revived += hold_s > 0 && hold_s != FREQ_ANNOUNCED &&
                                          note->ticket.time_s + hold_s <= clock_wall_us() / 1000000;
     }
@@ -104,6 +106,17 @@ static void on_confirmed(void *owner, enum redis_result result, const struct red
         note_complete(note);
     }
     freq_store_maybe_free(store);
+}
+
+/* May Redis have lost what was written then? */
+static bool in_doubt(struct freq_store *store, const struct freq_ticket *ticket)
+{
+    uint64_t disconnects = redis_stats(store->redis)->disconnects;
+    if (disconnects != store->disconnects) {
+        store->disconnects = disconnects;
+        store->doubt_s = clock_wall_us() / 1000000;
+    }
+    return ticket->time_s <= store->doubt_s;
 }
 
 /* note may be NULL: nobody waits. */
@@ -115,7 +128,7 @@ static void send_confirm(struct freq_store *store, const struct person_key *pers
     char field[FREQ_FIELD_BYTES], value[FREQ_RESERVED_BYTES];
     freq_codec_field(ticket->time_s, ticket->salt, field);
     size_t value_len = freq_codec_value(&ticket->refs, 0, value);
-    redis_begin(redis, 7);
+    redis_begin(redis, 8);
     redis_arg(redis, STR("EVAL"));
     redis_arg(redis, freq_str(confirm_script, sizeof(confirm_script) - 1));
     redis_arg(redis, STR("1"));
@@ -123,6 +136,7 @@ static void send_confirm(struct freq_store *store, const struct person_key *pers
     redis_arg(redis, freq_str(field, sizeof(field)));
     redis_arg(redis, freq_str(value, value_len));
     redis_arg_i64(redis, ttl_s);
+    redis_arg_i64(redis, in_doubt(store, ticket));
     int64_t deadline_us = note ? clock_mono_us() + CONFIRM_TIMEOUT_US : 0;
     bool sent = freq_send(store, key, deadline_us, note ? on_confirmed : NULL, note);
     if (note) {

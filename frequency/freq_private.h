@@ -95,6 +95,8 @@ struct freq_store {
     struct freq_note *waiting, **waiting_tail; /* to be sent again when Redis answers */
     uint32_t waiting_count;
     int64_t retry_at_us;
+    uint64_t disconnects; /* of Redis, as last looked at */
+    int64_t doubt_s;      /* Redis may have lost what was written until then */
 };
 
 /* How long what was bid stays with the person, counted or not: until no confirm can come any more.

@@ -30,10 +30,11 @@ struct freq_stats {
     uint64_t reads[FREQ_OUTCOME_COUNT];
     uint64_t reads_abandoned; /* finished before the reply came */
     uint64_t reserved, lost_races, reserves_late, reserves_failed;
-    uint64_t undone;           /* reservations taken back by ourselves */
-    uint64_t confirms;         /* asked for */
-    uint64_t confirms_stored;  /* and acknowledged by Redis */
-    uint64_t confirms_revived; /* of these: the reservation had run out already */
+    uint64_t undone;            /* reservations taken back by ourselves */
+    uint64_t confirms;          /* asked for */
+    uint64_t confirms_stored;   /* and acknowledged by Redis */
+    uint64_t confirms_revived;  /* of these: the reservation had run out already */
+    uint64_t confirms_restored; /* of these: written anew, for Redis may have lost it */
     uint64_t confirms_retried;
     uint64_t confirms_lost; /* given up */
     uint64_t confirms_void; /* nothing to confirm: forgotten, withdrawn or lost since the bid */

@@ -85,6 +85,7 @@ static void print_line(bool final)
         {"confirms_retried", s->confirms_retried},
         {"confirms_lost", s->confirms_lost},
         {"confirms_void", s->confirms_void},
+        {"confirms_restored", s->confirms_restored},
         {"waiting", freq_store_waiting(drive.store)},
         {"releases", s->releases},
         {"undone", s->undone},

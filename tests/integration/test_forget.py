@@ -2,6 +2,7 @@
 auctions under way, notices late. Everything in Redis is looked at, keys and values, byte by byte."""
 import json
 import pathlib
+import signal
 import threading
 import time
 import unittest
@@ -174,6 +175,22 @@ class Late(Scanning):
         harness.wait_until(lambda: jointcap.delta(before, CONFIRM % "confirm_stored") == 3, "all")
         self.assertEqual(jointcap.delta(before, CONFIRM % "confirm_revived"), 3)
         self.assertEqual(self.reason(jointcap, catalogs.request("late")), "at_cap")
+
+    def test_a_redis_that_lost_the_bid_is_told_again(self):
+        jointcap = self.start()
+        before = jointcap.metrics()
+        bid = self.bid(jointcap, "late")
+        self.redis().stop(signal.SIGKILL)
+        harness.wait_until(lambda: jointcap.readyz()[0] != 200, "the loss to be seen")
+        self._redis = harness.Redis(self.folder)  # empty
+        self.addCleanup(self._redis.stop, signal.SIGKILL)
+        harness.wait_until(lambda: jointcap.readyz()[0] == 200, "Redis")
+        self.assertEqual(self.persons(), {})
+        self.assertIn(self.notify(jointcap, bid["burl"]), (200, 204))
+        harness.wait_until(lambda: jointcap.delta(before, CONFIRM % "confirm_restored") == 1, "it")
+        (key, _), = self.persons().items()
+        self.assertGreater(self.redis().command("TTL", key.encode("latin-1")), 3600)
+        self.assertEqual(self.ctl("person", "ifa:late").count("shown"), 1)
 
     def test_what_was_not_shown_goes_by_itself(self):
         jointcap = self.start(reserve_seconds=1, notice_ttl="5m")

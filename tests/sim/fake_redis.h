@@ -475,6 +475,12 @@ void redis_arg_i64(struct redis *redis, int64_t value)
               (struct str){text, (size_t)snprintf(text, sizeof(text), "%lld", (long long)value)});
 }
 
+/* No disconnects are told: this server keeps what it has. */
+const struct redis_stats *redis_stats(const struct redis *redis)
+{
+    return &redis->stats;
+}
+
 bool redis_send(struct redis *redis, struct str key, int64_t deadline_us, redis_fn *done,
                 void *owner)
 {
