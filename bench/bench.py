@@ -232,6 +232,12 @@ def ladder_step(bench, started, options, name, requests=None):
     return row
 
 
+def warnings(started):
+    """What the bidder had to say: explains a request whose counts were missing."""
+    lines = pathlib.Path(started.process.log.name).read_text(errors="replace").splitlines()
+    return [line for line in lines if re.search(r" (warn|error) ", line) and "public_url" not in line]
+
+
 def run_ladder(bench):
     with contextlib.ExitStack() as stack:
         started = bidder_module.start(bench, stack, lines=1000)
@@ -243,6 +249,9 @@ def run_ladder(bench):
         rows.append(ladder_step(bench, started, ["--saturate"], "saturate"))
         rows.append(ladder_step(bench, started, ["--saturate"], "protobuf",
                                 requests=bench.protobuf_requests))
+        bench.results["ladder_warnings"] = warnings(started)[:20]
+        for line in bench.results["ladder_warnings"]:
+            bench.say(f"  bidder: {line}")
     bench.results["ladder"] = rows
     series = {q: [(row["delivered"], row["latency_us"][q]) for row in rows[:-2]]
               for q in ("p50", "p99", "p99.9")}
@@ -394,6 +403,8 @@ def report_ladder(results):
             "come in time, system calls and waits per request, most frequent reasons not to bid:", "",
             *table(["step", "checks skipped", "no counts", "recv", "send", "epoll", "no bids"],
                    count_rows),
+            *([*("    " + line for line in results["ladder_warnings"]), ""]
+              if results.get("ladder_warnings") else []),
             "Redis commands per bid request, and the time in them (us per request, without parsing and "
             "sending):", "", *table(["step", "commands", "us", "most frequent"], redis_rows),
             "Inside the bidder, by stage, us:", "",
