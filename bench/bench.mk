@@ -3,7 +3,7 @@
 .PHONY: bench bench-quick bench-build
 bench-build: $(PROGRAMS) $(LOAD) $(FLOOR) $(FILL) $(MICRO)
 
-bench: deps ## Floor servers, latency ladder, catalog sizes, persons: about 15 minutes, into bench/results/
+bench: deps ## Floor servers, latency ladder, catalog sizes, persons: about 12 minutes, into bench/results/
 	+@$(MAKE) --no-print-directory VARIANT=release bench-build
 	@python3 bench/bench.py $(BENCH_ARGS)
 

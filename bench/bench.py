@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures the bidder and, in the same run, what the machine can do at all.
 
-  bench.py                          everything, about 15 minutes
+  bench.py                          everything, about 12 minutes
   bench.py --quick                  the same in a minute; the figures are rougher
   bench.py --only floor,ladder      some of: floor ladder overload lines persons
   bench.py --out FOLDER             instead of bench/results/<date>-<commit>/

@@ -36,6 +36,12 @@ def bars(title, rows, unit):
     return document(title, parts, y + 10)
 
 
+def round_step(least):
+    """The next 1, 2, 2.5 or 5 times a power of ten."""
+    power = 10.0 ** math.floor(math.log10(least))
+    return next(power * step for step in (1, 2, 2.5, 5, 10) if power * step >= least)
+
+
 def lines(title, x_name, y_name, series, x_log=True, y_log=True):
     """series: {name: [(x, y), ...]}"""
     points = [point for row in series.values() for point in row if point[1] > 0]
@@ -44,7 +50,7 @@ def lines(title, x_name, y_name, series, x_log=True, y_log=True):
     def scale(values, is_log):
         if is_log:
             return math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)) + 1e-9)
-        return 0, max(values) * 1.05
+        return 0, 5 * round_step(max(values) / 5)
 
     (x_low, x_high), (y_low, y_high) = scale(xs, x_log), scale(ys, y_log)
     x_high += x_high == x_low
