@@ -154,7 +154,7 @@ TEST(an_answer_in_time_is_told_and_learned_over_one_connection)
     CHECK_INT(outcome.result, DMP_ANSWERED);
     CHECK_INT(outcome.in, 2);
     CHECK_INT(outcome.learned, 3);
-    CHECK(strstr(fake.last, "{\"person\":\"ab010000000000000000000000000000\","
+    CHECK(strstr(fake.last, "{\"person\":\"ab01000000000000000000000000\","
                             "\"audiences\":[\"ta-a\",\"ta-b\"]}"));
 }
 

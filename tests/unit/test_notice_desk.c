@@ -83,7 +83,7 @@ TEST(a_household_is_not_a_person_in_reach)
     char key[128];
     row_key("p", key);
     CHECK_INT(fake_redis_count(key), 1);
-    CHECK(fake_find(key, "63000000000000000000000000000000") != NULL); /* the second key, in hex */
+    CHECK(fake_find(key, "6300000000000000000000000000") != NULL); /* the second key, in hex */
     teardown();
 }
 
