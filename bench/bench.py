@@ -5,7 +5,7 @@
   bench.py --quick                  the same in a minute; the figures are rougher
   bench.py --only floor,ladder      some of: floor ladder overload lines persons
   bench.py --out FOLDER             instead of bench/results/<date>-<commit>/
-  bench.py --policy other           ordinary priorities, where deploy/ recommends real-time ones
+  bench.py --policy other           ordinary priorities at fixed rates, too
   bench.py --keep-awake             no core halts during the ladder's fixed rates (idle=poll)
 
 Servers run on core 0; the load generator and Redis share core 1. Candidates take turns, round by
@@ -243,7 +243,7 @@ def run_ladder(bench):
         started = bidder_module.start(bench, stack, lines=1000)
         if not started:
             return
-        with servers.awake((SERVER_CORE, LOAD_CORE), bench.plan.keep_awake):
+        with servers.awake((SERVER_CORE, LOAD_CORE), bench.plan.keep_awake), started.in_real_time():
             rows = [ladder_step(bench, started, ["--rate", rate, "--poisson"], f"{rate}")
                     for rate in bench.plan.rates]
         rows.append(ladder_step(bench, started, ["--saturate"], "saturate"))
@@ -272,7 +272,8 @@ def run_lines(bench):
             started = bidder_module.start(bench, stack, lines=lines)
             if not started:
                 return
-            steady = bench.load(started.url, "--rate", 2000, seconds=bench.plan.step_s / 2)
+            with started.in_real_time():
+                steady = bench.load(started.url, "--rate", 2000, seconds=bench.plan.step_s / 2)
             full = bench.load(started.url, "--saturate", seconds=bench.plan.floor_s)
             row = {"lines": lines, "ready_s": started.ready_s, "bidding_s": started.bidding_s,
                    "catalog_bytes": started.catalog_bytes, "rss_bytes": started.process.rss_bytes(),
@@ -303,8 +304,9 @@ def run_persons(bench):
             full = bench.load(started.url, "--saturate", "--persons", persons, "--zipf", 0,
                               "--win-rate", 0.3, "--notice-delay", 50,
                               seconds=bench.plan.step_s / 2)
-            steady = bench.load(started.url, "--rate", 5000, "--persons", persons, "--zipf", 0,
-                                seconds=bench.plan.step_s / 2)
+            with started.in_real_time():
+                steady = bench.load(started.url, "--rate", 5000, "--persons", persons, "--zipf", 0,
+                                    seconds=bench.plan.step_s / 2)
             records, record_bytes = started.redis.keys_like(PERSON_RECORDS)
             used = started.redis.used_bytes() - empty_bytes
             row = {"persons": persons, "filled_s": filled_s, "records": records, "record_bytes": record_bytes,
@@ -444,8 +446,9 @@ def report_persons(results):
 
 
 def priorities(results):
-    text = ("Bidder, Redis and all servers compared ran with real-time priority (SCHED_RR), the generator "
-            "with a lower one, as deploy/ recommends for cores of their own."
+    text = ("At fixed rates bidder and Redis ran with real-time priority (SCHED_RR), the generator with a "
+            "lower one, as deploy/ recommends for cores of their own; at saturation everything ran with "
+            "ordinary priority."
             if results["real_time"] else "Ordinary priorities (SCHED_OTHER).")
     if results["keep_awake"]:
         text += (" At fixed rates loops of the lowest priority kept the cores from halting, as idle=poll "

@@ -23,6 +23,9 @@ class Started:
     bidding_s: float  # until most requests get a bid: budgets are leased in parts, over some time
     catalog_bytes: int
 
+    def in_real_time(self):
+        return servers.in_real_time(self.process, self.redis)
+
 
 def is_ready(admin):
     try:

@@ -15,10 +15,11 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 RELEASE = ROOT / "build/release"
 SERVER_CORE = 0
 LOAD_CORE = 1
-# Real-time priorities, when used: the generator stands for machines elsewhere, so it gives way.
+# Real-time priorities, while used: the generator stands for machines elsewhere, so it gives way.
 SERVER_PRIORITY = 2
 LOAD_PRIORITY = 1
-real_time = False  # whether what is started gets one, as deploy/ recommends; bench.py decides
+real_time = False  # whether in_real_time() means it; bench.py decides
+is_real_time = False  # inside in_real_time(): what is started meanwhile gets a priority, too
 
 
 def may_be_real_time():
@@ -30,12 +31,28 @@ def may_be_real_time():
         return False
 
 
-def settle(core, priority, reset_on_fork=False):
-    """In a child before it runs its program: its core, and its priority when they are used."""
+def settle(core, priority):
+    """In a child before it runs its program: its core, and its priority while they are used."""
     os.sched_setaffinity(0, {core})
-    if real_time:
-        policy = os.SCHED_RR | (os.SCHED_RESET_ON_FORK if reset_on_fork else 0)
-        os.sched_setscheduler(0, policy, os.sched_param(priority))
+    if is_real_time:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(priority))
+
+
+@contextlib.contextmanager
+def in_real_time(*processes):
+    """Runs the processes with real-time priority, as deploy/ recommends. For fixed rates only: who
+    fills a core that way is stopped by the kernel for 50 ms of each second (sched_rt_runtime_us), and
+    until then nobody else gets the core."""
+    global is_real_time
+    is_real_time = real_time
+    for process in processes if real_time else ():
+        process.schedule(os.SCHED_RR, SERVER_PRIORITY)
+    try:
+        yield
+    finally:
+        is_real_time = False
+        for process in processes if real_time else ():
+            process.schedule(os.SCHED_OTHER, 0)
 
 
 @contextlib.contextmanager
@@ -84,11 +101,12 @@ class Process:
 
     def __init__(self, name, command, core, log, env=None, reset_on_fork=False):
         self.name = name
+        self.reset_on_fork = os.SCHED_RESET_ON_FORK if reset_on_fork else 0
         self.log = open(log, "ab")
         self.popen = subprocess.Popen(
             [str(part) for part in command], stdout=self.log, stderr=self.log,
             stdin=subprocess.DEVNULL, env=env,
-            preexec_fn=lambda: settle(core, SERVER_PRIORITY, reset_on_fork))
+            preexec_fn=lambda: settle(core, SERVER_PRIORITY))
 
     @property
     def pid(self):
@@ -104,6 +122,14 @@ class Process:
             except OSError:
                 pass
         return pids
+
+    def schedule(self, policy, priority):
+        """All threads of the family."""
+        for pid in self.family():
+            with contextlib.suppress(OSError):  # a thread may end meanwhile
+                for thread in os.listdir(f"/proc/{pid}/task"):
+                    os.sched_setscheduler(int(thread), policy | self.reset_on_fork,
+                                          os.sched_param(priority))
 
     def cpu_s(self):
         ticks = 0
