@@ -14,7 +14,7 @@
 static struct redis_value *place_of(const redisReadTask *task)
 {
     if (!task->parent) {
-        return arena_calloc(task->privdata, 1, sizeof(struct redis_value));
+        return arena_alloc(task->privdata, sizeof(struct redis_value));
     }
     struct redis_value *parent = task->parent->obj;
     return (struct redis_value *)&parent->items[task->idx];
@@ -37,9 +37,9 @@ static void *make_text(const redisReadTask *task, char *text, size_t len)
 static void *make_array(const redisReadTask *task, int count)
 {
     struct redis_value *value = place_of(task);
-    size_t size = sizeof(struct redis_value);
+    /* Each item is written before anybody sees the array. */
     struct redis_value *items =
-        count < 0 ? NULL : arena_calloc(task->privdata, (size_t)count + 1, size);
+        count < 0 ? NULL : arena_alloc(task->privdata, (size_t)count * sizeof(*items));
     if (!value || !items) {
         return NULL;
     }
@@ -121,29 +121,51 @@ void redis_reply_done(struct redis_reply_reader *in)
     arena_reset(&in->arena);
 }
 
-/* "$16\r\n" or "*3\r\n" */
-static void put_head(struct buf *out, char kind, size_t count)
+/* --- commands ------------------------------------------------------------------------------- */
+
+#define HEAD_BYTES 23 /* a kind, 20 digits, the line's end */
+
+/* "$16\r\n" or "*3\r\n"; returns what is behind it. */
+static char *write_head(char *at, char kind, size_t count)
 {
-    char text[24];
-    char *at = text + sizeof(text);
-    *--at = '\n';
-    *--at = '\r';
-    do {
-        *--at = (char)('0' + count % 10);
-        count /= 10;
-    } while (count);
-    *--at = kind;
-    buf_put(out, at, (size_t)(text + sizeof(text) - at));
+    *at++ = kind;
+    if (LIKELY(count < 100)) { /* what bids send has one or two digits */
+        if (count >= 10) {
+            *at++ = (char)('0' + count / 10);
+        }
+        *at++ = (char)('0' + count % 10);
+    } else {
+        char digits[HEAD_BYTES], *from = digits + sizeof(digits);
+        for (; count; count /= 10) {
+            *--from = (char)('0' + count % 10);
+        }
+        size_t len = (size_t)(digits + sizeof(digits) - from);
+        memcpy(at, from, len);
+        at += len;
+    }
+    memcpy(at, "\r\n", 2);
+    return at + 2;
 }
 
 void redis_command_begin(struct buf *out, uint32_t args)
 {
-    put_head(out, '*', args);
+    char *at = buf_reserve(out, HEAD_BYTES);
+    if (at) {
+        out->len += (size_t)(write_head(at, '*', args) - at);
+    }
 }
 
 void redis_command_arg(struct buf *out, struct str arg)
 {
-    put_head(out, '$', arg.len);
-    buf_put_str(out, arg);
-    BUF_PUT_LITERAL(out, "\r\n");
+    char *start = buf_reserve(out, HEAD_BYTES + arg.len + 2);
+    if (!start) {
+        return;
+    }
+    char *at = write_head(start, '$', arg.len);
+    if (arg.len) {
+        memcpy(at, arg.ptr, arg.len);
+        at += arg.len;
+    }
+    memcpy(at, "\r\n", 2);
+    out->len += (size_t)(at + 2 - start);
 }
