@@ -66,7 +66,8 @@ static unsigned audience_flags(const struct auction *auction, const struct catal
         flags |= TOKEN_IN_TARGET;
     }
     if (view->outcome == FREQ_KNOWN) {
-        flags |= TOKEN_SEEN(freq_widest_count(&catalog->book, view, line->caps, auction->now_s));
+        uint32_t seen = freq_widest_count(&catalog->book, view, line->caps, auction->now_s);
+        flags |= TOKEN_SEEN(seen);
     }
     return flags;
 }

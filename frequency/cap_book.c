@@ -69,6 +69,10 @@ enum status cap_book_build(struct cap_book *book, struct arena *arena, const str
                            const struct cap_book_entry *creatives, uint32_t creative_count)
 {
     *book = (struct cap_book){.caps = caps, .cap_count = cap_count, .tz = tz};
+    book->today = arena_calloc(arena, 1, sizeof(*book->today)); /* no second lies in it */
+    if (!book->today) {
+        return STATUS_NO_MEMORY;
+    }
     book->retention_s = CAP_BOOK_LEAST_RETENTION_S;
     for (uint32_t i = 0; i < cap_count; i++) {
         int64_t keep_s = cap_window_retention_s(&caps[i], lifetime_s);

@@ -1,5 +1,5 @@
-/* The caps of one catalog snapshot, and which of them an exposure counts for. Immutable; built by
- * the catalog loader, read on the request path. Refs are stable hashes of catalog ids, because
+/* The caps of one catalog snapshot, and which of them an exposure counts for. Built by the catalog
+ * loader, then read on the request path by one thread. Refs are stable hashes of catalog ids, because
  * exposures outlive a catalog; two ids with one ref are refused at load. 32 bits for lines and
  * creatives, 24 for brands: 10,000 lines meet with 1%, 300 brands with 0.3%. */
 #pragma once
@@ -36,6 +36,7 @@ struct cap_book {
     uint32_t cap_count;
     int64_t retention_s; /* longest retention of any cap; TTL bound of person records */
     const struct tz *tz;
+    struct tz_day *today; /* arena; of the last question: see cap_book_today */
     struct cap_book_index *lines, *brands, *creatives; /* arena; opaque */
 };
 
@@ -51,6 +52,17 @@ enum status cap_book_build(struct cap_book *book, struct arena *arena, const str
                            const struct cap_book_entry *brands, uint32_t brand_count,
                            const struct cap_book_entry *creatives,
                            uint32_t creative_count) MUST_USE;
+
+/* The local day of now_s. Remembered until the next question of another day, so that a request asks
+ * the timezone nothing: the only thing here that changes, and why a book is one thread's. */
+static inline const struct tz_day *cap_book_today(const struct cap_book *book, int64_t now_s)
+{
+    struct tz_day *today = book->today;
+    if (UNLIKELY(now_s < today->from_s || now_s >= today->until_s)) {
+        tz_day_of(book->tz, now_s, today);
+    }
+    return today;
+}
 
 /* Caps that count this exposure: the line's when the catalog still has the line, else the brand's;
  * plus the creative's. */

@@ -5,17 +5,17 @@
 #define HOUR_S 3600
 #define DAY_S  86400
 
-int64_t cap_window_start_s(const struct cap *cap, int64_t now_s, const struct tz *tz)
+int64_t cap_window_start_s(const struct cap *cap, int64_t now_s, const struct tz_day *today)
 {
     switch (cap->window) {
     case CAP_ROLLING:
         return now_s - cap->window_s + 1;
     case CAP_CALENDAR_DAY:
-        return tz_day_start_s(tz, now_s, 0);
+        return today->day_start_s;
     case CAP_CALENDAR_WEEK:
-        return tz_week_start_s(tz, now_s);
+        return today->week_start_s;
     case CAP_CALENDAR_MONTH:
-        return tz_month_start_s(tz, now_s);
+        return today->month_start_s;
     case CAP_LIFETIME:
         return INT64_MIN;
     }

@@ -32,8 +32,9 @@ struct cap {
     enum cap_identity identity;
 };
 
-/* First second (UTC, inclusive) that the cap's window counts at now_s. INT64_MIN for lifetime. */
-int64_t cap_window_start_s(const struct cap *cap, int64_t now_s, const struct tz *tz);
+/* First second (UTC, inclusive) that the cap's window counts at now_s. INT64_MIN for lifetime.
+ * today: the local day of now_s in the catalog's timezone. */
+int64_t cap_window_start_s(const struct cap *cap, int64_t now_s, const struct tz_day *today);
 
 /* The longest time an exposure can matter to the cap, in seconds; bounds the record's TTL.
  * Lifetime caps answer lifetime_s. */

@@ -33,52 +33,85 @@ static bool list_has(struct cap_list list, uint32_t cap)
     return low < list.count && list.items[low] == cap;
 }
 
-static bool counts_for(const struct cap_book *book, const struct exposure_refs *refs, uint32_t cap)
+/* Bit i: caps[i] is in the list. Both ascend. */
+static uint32_t common_caps(const uint32_t *caps, uint32_t count, struct cap_list list)
 {
-    return list_has(cap_book_of_line(book, refs), cap) ||
-           list_has(cap_book_of_creative(book, refs), cap);
+    uint32_t common = 0;
+    for (uint32_t i = 0, k = 0; i < count && k < list.count;) {
+        uint32_t cap = caps[i], listed = list.items[k];
+        common |= (uint32_t)(cap == listed) << i;
+        i += cap <= listed;
+        k += listed <= cap;
+    }
+    return common;
 }
 
-/* What one record holds against one cap. */
+/* Caps that are counted in one walk over the exposures; longer lists take several. */
+#define TALLY_CAPS 16
+
+/* What the records hold against each cap of a piece of a list. */
 struct tally {
-    uint32_t count; /* inside the window */
-    int64_t last_s; /* latest exposure at all; INT64_MIN when none */
+    const uint32_t *caps; /* indexes into the book, ascending */
+    uint32_t cap_count;
+    uint32_t households; /* bit i: caps[i] counts households */
+    int64_t start_s[TALLY_CAPS];
+    uint32_t count[TALLY_CAPS]; /* inside the window */
+    int64_t last_s[TALLY_CAPS]; /* latest exposure at all; INT64_MIN when none */
 };
 
-static struct tally tally_record(const struct cap_book *book, const struct freq_record *record,
-                                 uint32_t cap_index, int64_t start_s, int64_t now_s)
+static void tally_record(struct tally *tally, const struct cap_book *book,
+                         const struct freq_record *record, int64_t now_s)
 {
-    struct tally tally = {.last_s = INT64_MIN};
+    uint32_t counts[TALLY_CAPS];
+    uint32_t asked = record->household ? tally->households : ~tally->households;
+    if (!record->exposure_count && !record->overflow) {
+        return;
+    }
+    memset(counts, 0, tally->cap_count * sizeof(counts[0]));
     for (uint32_t i = 0; i < record->exposure_count; i++) {
         const struct freq_exposure *exposure = &record->exposures[i];
-        if (!freq_is_live(exposure, now_s) || !counts_for(book, &exposure->refs, cap_index)) {
+        if (!freq_is_live(exposure, now_s)) {
             continue;
         }
-        tally.count += exposure->time_s >= start_s;
-        tally.last_s = exposure->time_s > tally.last_s ? exposure->time_s : tally.last_s;
+        uint32_t hit =
+            common_caps(tally->caps, tally->cap_count, cap_book_of_line(book, &exposure->refs)) |
+            common_caps(tally->caps, tally->cap_count, cap_book_of_creative(book, &exposure->refs));
+        for (hit &= asked; hit; hit &= hit - 1) {
+            int cap = __builtin_ctz(hit);
+            counts[cap] += exposure->time_s >= tally->start_s[cap];
+            if (exposure->time_s > tally->last_s[cap]) {
+                tally->last_s[cap] = exposure->time_s;
+            }
+        }
     }
-    if (record->overflow && tally.count < FREQ_MAX_EXPOSURES) {
-        tally.count = FREQ_MAX_EXPOSURES;
+    for (uint32_t i = 0; i < tally->cap_count; i++) {
+        uint32_t count = counts[i];
+        if (record->overflow && asked & 1u << i && count < FREQ_MAX_EXPOSURES) {
+            count = FREQ_MAX_EXPOSURES;
+        }
+        tally->count[i] = count > tally->count[i] ? count : tally->count[i];
     }
-    return tally;
 }
 
-static struct tally tally_view(const struct cap_book *book, const struct freq_view *view,
-                               uint32_t cap_index, int64_t now_s)
+/* caps: at most TALLY_CAPS of them. */
+static void tally_view(struct tally *tally, const struct cap_book *book,
+                       const struct freq_view *view, struct cap_list caps, int64_t now_s)
 {
-    const struct cap *cap = &book->caps[cap_index];
-    struct tally most = {.last_s = INT64_MIN};
-    int64_t start_s = cap_window_start_s(cap, now_s, book->tz);
-    for (uint32_t i = 0; i < view->record_count; i++) {
-        const struct freq_record *record = &view->records[i];
-        if (record->household != (cap->identity == CAP_HOUSEHOLD)) {
-            continue;
-        }
-        struct tally tally = tally_record(book, record, cap_index, start_s, now_s);
-        most.count = tally.count > most.count ? tally.count : most.count;
-        most.last_s = tally.last_s > most.last_s ? tally.last_s : most.last_s;
+    const struct tz_day *today = cap_book_today(book, now_s);
+    tally->caps = caps.items;
+    tally->cap_count = caps.count;
+    tally->households = 0;
+    for (uint32_t i = 0; i < caps.count; i++) {
+        BUG_ON(caps.items[i] >= book->cap_count);
+        const struct cap *cap = &book->caps[caps.items[i]];
+        tally->households |= (uint32_t)(cap->identity == CAP_HOUSEHOLD) << i;
+        tally->start_s[i] = cap_window_start_s(cap, now_s, today);
+        tally->count[i] = 0;
+        tally->last_s[i] = INT64_MIN;
     }
-    return most;
+    for (uint32_t i = 0; i < view->record_count; i++) {
+        tally_record(tally, book, &view->records[i], now_s);
+    }
 }
 
 /* True and *verdict when one of the caps is hit. */
@@ -86,15 +119,20 @@ static bool check_list(const struct cap_book *book, const struct freq_view *view
                        struct cap_list caps, int64_t now_s, bool overflow,
                        struct freq_verdict *verdict)
 {
+    struct tally tally;
     for (uint32_t i = 0; i < caps.count; i++) {
-        BUG_ON(caps.items[i] >= book->cap_count);
+        uint32_t at = i % TALLY_CAPS;
+        if (at == 0) {
+            uint32_t left = caps.count - i;
+            struct cap_list piece = {caps.items + i, left < TALLY_CAPS ? left : TALLY_CAPS};
+            tally_view(&tally, book, view, piece, now_s);
+        }
         const struct cap *cap = &book->caps[caps.items[i]];
-        struct tally tally = tally_view(book, view, caps.items[i], now_s);
         verdict->cap = cap;
-        verdict->count = tally.count;
-        verdict->since_s = tally.last_s == INT64_MIN ? INT64_MAX : now_s - tally.last_s;
-        if ((cap->max && tally.count >= cap->max) ||
-            (overflow && tally.count >= FREQ_MAX_EXPOSURES)) {
+        verdict->count = tally.count[at];
+        verdict->since_s = tally.last_s[at] == INT64_MIN ? INT64_MAX : now_s - tally.last_s[at];
+        if ((cap->max && verdict->count >= cap->max) ||
+            (overflow && verdict->count >= FREQ_MAX_EXPOSURES)) {
             verdict->kind = FREQ_AT_CAP;
             return true;
         }
@@ -111,7 +149,7 @@ static uint32_t contacts_today(const struct cap_book *book, const struct freq_vi
                                int64_t now_s)
 {
     uint32_t most = 0;
-    int64_t start_s = tz_day_start_s(book->tz, now_s, 0);
+    int64_t start_s = cap_book_today(book, now_s)->day_start_s;
     for (uint32_t i = 0; i < view->record_count; i++) {
         const struct freq_record *record = &view->records[i];
         uint32_t count = record->overflow ? FREQ_MAX_EXPOSURES : 0;
@@ -124,18 +162,27 @@ static uint32_t contacts_today(const struct cap_book *book, const struct freq_vi
     return most;
 }
 
+/* Most persons: nothing was ever shown. */
+static bool is_blank(const struct freq_view *view)
+{
+    uint32_t exposures = 0;
+    for (uint32_t i = 0; i < view->record_count; i++) {
+        exposures |= view->records[i].exposure_count | view->records[i].overflow;
+    }
+    return exposures == 0;
+}
+
 struct freq_verdict freq_check(const struct cap_book *book, const struct freq_view *view,
                                struct cap_list line_caps, struct cap_list creative_caps,
                                int64_t now_s)
 {
     struct freq_verdict verdict = {.kind = FREQ_OPEN};
-    bool empty = true, overflow = false;
-    for (uint32_t i = 0; i < view->record_count; i++) {
-        empty = empty && view->records[i].exposure_count == 0;
-        overflow = overflow || view->records[i].overflow;
+    if (is_blank(view)) {
+        return verdict;
     }
-    if (empty && !overflow) {
-        return verdict; /* most persons: nothing was ever shown */
+    bool overflow = false;
+    for (uint32_t i = 0; i < view->record_count; i++) {
+        overflow = overflow || view->records[i].overflow;
     }
     if (check_list(book, view, line_caps, now_s, overflow, &verdict) ||
         check_list(book, view, creative_caps, now_s, overflow, &verdict)) {
@@ -172,16 +219,22 @@ bool freq_caps_known(const struct cap_book *book, const struct freq_view *view,
 uint32_t freq_widest_count(const struct cap_book *book, const struct freq_view *view,
                            struct cap_list caps, int64_t now_s)
 {
-    uint32_t widest = 0;
+    if (!caps.count || is_blank(view)) {
+        return 0;
+    }
+    const struct tz_day *today = cap_book_today(book, now_s);
+    const uint32_t *widest = caps.items;
     int64_t widest_s = INT64_MAX;
     for (uint32_t i = 0; i < caps.count; i++) {
-        int64_t start_s = cap_window_start_s(&book->caps[caps.items[i]], now_s, book->tz);
-        if (i == 0 || start_s < widest_s) {
-            widest = caps.items[i];
+        int64_t start_s = cap_window_start_s(&book->caps[caps.items[i]], now_s, today);
+        if (start_s < widest_s) {
+            widest = &caps.items[i];
             widest_s = start_s;
         }
     }
-    return caps.count ? tally_view(book, view, widest, now_s).count : 0;
+    struct tally tally;
+    tally_view(&tally, book, view, (struct cap_list){widest, 1}, now_s);
+    return tally.count[0];
 }
 
 uint32_t freq_line_count(const struct freq_view *view, uint32_t line_ref, int64_t now_s)

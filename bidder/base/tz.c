@@ -466,6 +466,24 @@ int64_t tz_month_start_s(const struct tz *tz, int64_t utc_s)
     return utc_of_wall_s(tz, days_from_civil(year, month, 1) * DAY_S);
 }
 
+void tz_day_of(const struct tz *tz, int64_t utc_s, struct tz_day *day)
+{
+    uint32_t segment = segment_of(tz, utc_s);
+    const struct tz_transition *at = &tz->transitions[segment];
+    int64_t days = floor_div(utc_s + at->offset_s, DAY_S);
+    day->from_s = days * DAY_S - at->offset_s;
+    day->until_s = day->from_s + DAY_S;
+    if (day->from_s < at->at_s) {
+        day->from_s = at->at_s;
+    }
+    if (segment + 1 < tz->count && day->until_s > at[1].at_s) {
+        day->until_s = at[1].at_s;
+    }
+    day->day_start_s = tz_day_start_s(tz, utc_s, 0);
+    day->week_start_s = tz_week_start_s(tz, utc_s);
+    day->month_start_s = tz_month_start_s(tz, utc_s);
+}
+
 int tz_hour_of_week(const struct tz *tz, int64_t utc_s)
 {
     struct tz_local local;

@@ -39,5 +39,14 @@ int64_t tz_from_local(const struct tz *tz, const struct tz_local *local);
 int64_t tz_day_start_s(const struct tz *tz, int64_t utc_s, int days);
 int64_t tz_week_start_s(const struct tz *tz, int64_t utc_s); /* Monday */
 int64_t tz_month_start_s(const struct tz *tz, int64_t utc_s);
+
+/* The local day a second lies in. Holds for every second of [from_s, until_s): no summer time
+ * begins or ends in between, so a day on which it does is two of these. */
+struct tz_day {
+    int64_t from_s, until_s;
+    int64_t day_start_s, week_start_s, month_start_s;
+};
+void tz_day_of(const struct tz *tz, int64_t utc_s, struct tz_day *day);
+
 /* Hour of the local week, 0 = Monday 00h ... 167 = Sunday 23h. */
 int tz_hour_of_week(const struct tz *tz, int64_t utc_s);

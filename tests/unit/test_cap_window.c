@@ -4,6 +4,7 @@
 
 #include <time.h>
 
+#include "bidder/base/bug.h"
 #include "bidder/base/tz.h"
 #include "frequency/cap_window.h"
 
@@ -38,6 +39,13 @@ static int64_t utc(int year, int month, int day, int hour, int minute, int secon
                     .tm_min = minute,
                     .tm_sec = second};
     return timegm(&tm);
+}
+
+static int64_t start_of(const struct cap *cap, int64_t now_s, const struct tz *tz)
+{
+    struct tz_day today;
+    tz_day_of(tz, now_s, &today);
+    return cap_window_start_s(cap, now_s, &today);
 }
 
 TEST(tz_agrees_with_the_c_library)
@@ -115,29 +123,64 @@ TEST(tz_midnight_that_does_not_exist)
     CHECK_INT(tz_day_start_s(apia, utc(2011, 12, 30, 9, 0, 0), 1), utc(2011, 12, 30, 10, 0, 0));
 }
 
+TEST(a_day_holds_from_its_first_to_its_last_second)
+{
+    /* St. John's used to set its clocks back at 00:01: the old day came again after midnight. */
+    static const char *const names[] = {"UTC",
+                                        "Asia/Shanghai",
+                                        "Europe/Berlin",
+                                        "Pacific/Apia",
+                                        "Australia/Lord_Howe",
+                                        "America/St_Johns",
+                                        "America/Santiago"};
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        const struct tz *tz = zone(names[i]);
+        for (int64_t s = utc(2005, 1, 1, 0, 0, 0); s < utc(2028, 1, 1, 0, 0, 0); s += 20011) {
+            struct tz_day day;
+            tz_day_of(tz, s, &day);
+            if (day.from_s > s || day.until_s <= s || day.until_s - day.from_s > 86400) {
+                TEST_FAIL("%s at %" PRId64 ": not within its day", names[i], s);
+                return;
+            }
+            const int64_t held[] = {day.from_s, s, day.until_s - 1};
+            for (size_t h = 0; h < COUNT_OF(held); h++) {
+                if (tz_day_start_s(tz, held[h], 0) != day.day_start_s ||
+                    tz_week_start_s(tz, held[h]) != day.week_start_s ||
+                    tz_month_start_s(tz, held[h]) != day.month_start_s) {
+                    TEST_FAIL("%s at %" PRId64 ": another day", names[i], held[h]);
+                    return;
+                }
+            }
+            struct tz_day next;
+            tz_day_of(tz, day.until_s, &next);
+            CHECK_INT(next.from_s, day.until_s); /* no second is left out */
+        }
+    }
+}
+
 TEST(day_window_over_summer_time)
 {
     struct cap day = {.max = 1, .window = CAP_CALENDAR_DAY};
     const struct tz *berlin = zone("Europe/Berlin");
     /* the day of 23 hours: 2026-03-29 */
     int64_t start = utc(2026, 3, 28, 23, 0, 0);
-    CHECK_INT(cap_window_start_s(&day, start - 1, berlin), start - 86400);
-    CHECK_INT(cap_window_start_s(&day, start, berlin), start);
-    CHECK_INT(cap_window_start_s(&day, start + 23 * 3600 - 1, berlin), start);
-    CHECK_INT(cap_window_start_s(&day, start + 23 * 3600, berlin), start + 23 * 3600);
+    CHECK_INT(start_of(&day, start - 1, berlin), start - 86400);
+    CHECK_INT(start_of(&day, start, berlin), start);
+    CHECK_INT(start_of(&day, start + 23 * 3600 - 1, berlin), start);
+    CHECK_INT(start_of(&day, start + 23 * 3600, berlin), start + 23 * 3600);
     /* the day of 25 hours: 2026-10-25 */
     start = utc(2026, 10, 24, 22, 0, 0);
-    CHECK_INT(cap_window_start_s(&day, start + 25 * 3600 - 1, berlin), start);
-    CHECK_INT(cap_window_start_s(&day, start + 25 * 3600, berlin), start + 25 * 3600);
+    CHECK_INT(start_of(&day, start + 25 * 3600 - 1, berlin), start);
+    CHECK_INT(start_of(&day, start + 25 * 3600, berlin), start + 25 * 3600);
     CHECK(cap_window_retention_s(&day, 0) >= 25 * 3600);
     /* New York: 2026-03-08 has 23 hours, 2026-11-01 has 25 */
     const struct tz *york = zone("America/New_York");
     start = utc(2026, 3, 8, 5, 0, 0);
-    CHECK_INT(cap_window_start_s(&day, start + 23 * 3600 - 1, york), start);
-    CHECK_INT(cap_window_start_s(&day, start + 23 * 3600, york), start + 23 * 3600);
+    CHECK_INT(start_of(&day, start + 23 * 3600 - 1, york), start);
+    CHECK_INT(start_of(&day, start + 23 * 3600, york), start + 23 * 3600);
     start = utc(2026, 11, 1, 4, 0, 0);
-    CHECK_INT(cap_window_start_s(&day, start + 25 * 3600 - 1, york), start);
-    CHECK_INT(cap_window_start_s(&day, start + 25 * 3600, york), start + 25 * 3600);
+    CHECK_INT(start_of(&day, start + 25 * 3600 - 1, york), start);
+    CHECK_INT(start_of(&day, start + 25 * 3600, york), start + 25 * 3600);
 }
 
 TEST(week_and_month_windows)
@@ -146,29 +189,27 @@ TEST(week_and_month_windows)
     struct cap month = {.max = 1, .window = CAP_CALENDAR_MONTH};
     const struct tz *shanghai = zone("Asia/Shanghai"); /* UTC+8, no summer time */
     int64_t monday = utc(2026, 11, 15, 16, 0, 0);      /* Monday 2026-11-16 00:00 local */
-    CHECK_INT(cap_window_start_s(&week, monday, shanghai), monday);
-    CHECK_INT(cap_window_start_s(&week, monday - 1, shanghai), monday - 7 * 86400);
-    CHECK_INT(cap_window_start_s(&week, monday + 7 * 86400 - 1, shanghai), monday);
+    CHECK_INT(start_of(&week, monday, shanghai), monday);
+    CHECK_INT(start_of(&week, monday - 1, shanghai), monday - 7 * 86400);
+    CHECK_INT(start_of(&week, monday + 7 * 86400 - 1, shanghai), monday);
     int64_t march = utc(2028, 2, 29, 16, 0, 0); /* leap year */
-    CHECK_INT(cap_window_start_s(&month, march, shanghai), march);
-    CHECK_INT(cap_window_start_s(&month, march - 1, shanghai), utc(2028, 1, 31, 16, 0, 0));
+    CHECK_INT(start_of(&month, march, shanghai), march);
+    CHECK_INT(start_of(&month, march - 1, shanghai), utc(2028, 1, 31, 16, 0, 0));
     /* a week and a month that cross a clock change */
     const struct tz *berlin = zone("Europe/Berlin");
-    CHECK_INT(cap_window_start_s(&week, utc(2026, 3, 29, 20, 0, 0), berlin),
-              utc(2026, 3, 22, 23, 0, 0));
-    CHECK_INT(cap_window_start_s(&month, utc(2026, 10, 31, 22, 59, 59), berlin),
-              utc(2026, 9, 30, 22, 0, 0));
+    CHECK_INT(start_of(&week, utc(2026, 3, 29, 20, 0, 0), berlin), utc(2026, 3, 22, 23, 0, 0));
+    CHECK_INT(start_of(&month, utc(2026, 10, 31, 22, 59, 59), berlin), utc(2026, 9, 30, 22, 0, 0));
     CHECK(cap_window_retention_s(&month, 0) >= 31 * 86400 + 3600);
 }
 
 TEST(rolling_and_lifetime_windows)
 {
     struct cap rolling = {.max = 1, .window = CAP_ROLLING, .window_s = 600};
-    CHECK_INT(cap_window_start_s(&rolling, 10000, zone("UTC")), 9401);
+    CHECK_INT(start_of(&rolling, 10000, zone("UTC")), 9401);
     CHECK_INT(cap_window_retention_s(&rolling, 99), 600);
     rolling.min_interval_s = 4000;
     CHECK_INT(cap_window_retention_s(&rolling, 99), 4000);
     struct cap life = {.max = 1, .window = CAP_LIFETIME};
-    CHECK_INT(cap_window_start_s(&life, 10000, zone("UTC")), INT64_MIN);
+    CHECK_INT(start_of(&life, 10000, zone("UTC")), INT64_MIN);
     CHECK_INT(cap_window_retention_s(&life, 99), 99);
 }

@@ -2,6 +2,7 @@
 #include "tests/test.h"
 
 #include "bidder/base/bug.h"
+#include "bidder/base/prng.h"
 #include "frequency/freq.h"
 
 #define NOW 1800000000 /* 2027-01-15 08:00:00 UTC, a Friday */
@@ -251,4 +252,89 @@ TEST(segments_and_muted)
     CHECK(freq_has_segment(&view, 4000000000u));
     CHECK(!freq_has_segment(&view, 6) && !freq_has_segment(&view, 0));
     CHECK(freq_is_muted(&view, 77) && !freq_is_muted(&view, 78));
+}
+
+/* --- against a plain count ------------------------------------------------------------------ */
+
+#define MANY 37 /* caps: more than are counted in one walk */
+
+/* As the rule says it, cap by cap: the largest number any record holds inside the window. */
+static uint32_t plain_count(const struct freq_view *view, uint32_t cap, const struct cap *rule)
+{
+    uint32_t most = 0;
+    for (uint32_t r = 0; r < view->record_count; r++) {
+        const struct freq_record *record = &view->records[r];
+        uint32_t count = 0;
+        for (uint32_t i = 0; i < record->exposure_count; i++) {
+            const struct freq_exposure *exposure = &record->exposures[i];
+            uint32_t shown_line = exposure->refs.line, shown_creative = exposure->refs.creative;
+            bool counts = cap % 5 == shown_line || (shown_creative == 900 && cap % 7 == 3);
+            count += counts && exposure->time_s > NOW - rule->window_s &&
+                     (!exposure->hold_s || exposure->time_s + exposure->hold_s > NOW);
+        }
+        bool looks = record->household == (rule->identity == CAP_HOUSEHOLD);
+        most = looks && count > most ? count : most;
+    }
+    return most;
+}
+
+TEST(a_long_list_of_caps_agrees_with_a_plain_count)
+{
+    static struct cap rules[MANY];
+    static uint32_t all[MANY], of_line[5][MANY], of_creative[MANY];
+    struct cap_book_entry line_entries[5], creative_entry = {900, {of_creative, 0}};
+    for (uint32_t l = 0; l < 5; l++) {
+        line_entries[l] = (struct cap_book_entry){l, {of_line[l], 0}};
+    }
+    for (uint32_t c = 0; c < MANY; c++) {
+        rules[c] = (struct cap){.id = {"cap", 3},
+                                .window = CAP_ROLLING,
+                                .window_s = 60 * (c + 1),
+                                .identity = c % 4 == 1 ? CAP_HOUSEHOLD : CAP_PERSON};
+        all[c] = c;
+        of_line[c % 5][line_entries[c % 5].caps.count++] = c;
+        if (c % 7 == 3) {
+            of_creative[creative_entry.caps.count++] = c;
+        }
+    }
+    struct arena arena;
+    struct cap_book book;
+    struct tz tz;
+    struct prng prng = {.state = 77};
+    BUG_ON(!arena_init(&arena, 65536, 1 << 20));
+    BUG_ON(tz_load(STR("UTC"), &arena, &tz) != STATUS_OK);
+    BUG_ON(cap_book_build(&book, &arena, &tz, rules, MANY, 86400, line_entries, 5, NULL, 0,
+                          &creative_entry, 1) != STATUS_OK);
+    for (uint32_t turn = 0; turn < 300; turn++) {
+        struct freq_exposure exposures[3][12];
+        struct freq_view view = {.outcome = FREQ_KNOWN, .record_count = 3};
+        for (uint32_t r = 0; r < 3; r++) {
+            view.records[r] =
+                (struct freq_record){.exposures = exposures[r],
+                                     .exposure_count = (uint32_t)prng_below(&prng, 13),
+                                     .household = r == 2};
+            for (uint32_t i = 0; i < 12; i++) {
+                exposures[r][i] = (struct freq_exposure){
+                    .refs = {.line = (uint32_t)prng_below(&prng, 7), /* 5 and 6: gone */
+                             .creative = 899 + (uint32_t)prng_below(&prng, 2)},
+                    .time_s = NOW - (uint32_t)prng_below(&prng, 2000),
+                    .hold_s = prng_below(&prng, 3) ? 0 : (uint16_t)prng_below(&prng, 2000)};
+            }
+        }
+        for (uint32_t c = 0; c < MANY; c++) { /* the cap that is full, and no other, is found */
+            rules[c].max = plain_count(&view, c, &rules[c]);
+            struct freq_verdict verdict = freq_check(&book, &view, LIST(all), NO_CAPS, NOW);
+            CHECK_INT(verdict.kind, rules[c].max ? FREQ_AT_CAP : FREQ_OPEN);
+            if (rules[c].max) {
+                CHECK(verdict.cap == &rules[c]);
+                CHECK_INT(verdict.count, rules[c].max);
+                CHECK_INT(freq_widest_count(&book, &view, (struct cap_list){&all[c], 1}, NOW),
+                          rules[c].max);
+            }
+            rules[c].max++;
+            CHECK_INT(freq_check(&book, &view, LIST(all), NO_CAPS, NOW).kind, FREQ_OPEN);
+            rules[c].max = 0;
+        }
+    }
+    arena_deinit(&arena);
 }
