@@ -37,26 +37,34 @@ static const struct {
 static const char *const device_types[] = {"ifa",  "did",  "dpid", "oaid", "caid",      "idfa",
                                            "gaid", "aaid", "imei", "mac",  "androidid", "device"};
 
-/* MD5 of what devices and SDKs send when they have no id. */
-static const char bad_md5[][CRYPTO_MD5_HEX + 1] = {
-    "d41d8cd98f00b204e9800998ecf8427e", /* (empty) */
-    "cfcd208495d565ef66e7dff9f98764da", /* 0 */
-    "ad921d60486366258809553a3db49a4a", /* unknown */
-    "37a6259cc0c1dae299a7866489dff0bd", /* null */
-    "5e543256c480ac577d30f76f9120eb74", /* undefined */
-    "334c4a4c42fdb79d7ebc3e73b517e6f8", /* none */
-    "852438d026c018c4307b916406f98c62", /* nil */
-    "5284047f4ffb4e04824a2fd1d1f0cd62", /* 000000000000000 */
-    "1e4a1b03d1b6cd8a174a826f76e009f4", /* 0000000000000000 */
-    "9f89c84a559f573636a47ff8daed0d33", /* 00000000-0000-0000-0000-000000000000 */
-    "cd9e459ea708a948d5c2f5a6ca8838cf", /* 32 zeros */
-    "0f607264fc6318a92b9e13c65db7cd3c", /* 02:00:00:00:00:00 */
-    "e3f5536a141811db40efd6400f1d0a4e", /* 020000000000 */
-    "58b9b9268acaef64ac6a80b0543357e6", /* 123456789012345 */
-    "528c8e6cd4a3c6598999a0e9df15ad32", /* 00:00:00:00:00:00 */
-    "21371d265b5711b289344b479f583909", /* 012345678912345 */
-    "cf95dc53f383f9a836fd749f3ef439cd", /* 9774d56d682e549c, an emulator's Android id */
+/* What devices and SDKs send when they have no id, and the md5 of it. */
+#define BAD(raw, md5)                                                                              \
+    {                                                                                              \
+        {raw, sizeof(raw) - 1}, md5                                                                \
+    }
+static const struct {
+    struct str raw;
+    char md5[CRYPTO_MD5_HEX + 1];
+} bad_ids[] = {
+    BAD("", "d41d8cd98f00b204e9800998ecf8427e"),
+    BAD("0", "cfcd208495d565ef66e7dff9f98764da"),
+    BAD("unknown", "ad921d60486366258809553a3db49a4a"),
+    BAD("null", "37a6259cc0c1dae299a7866489dff0bd"),
+    BAD("undefined", "5e543256c480ac577d30f76f9120eb74"),
+    BAD("none", "334c4a4c42fdb79d7ebc3e73b517e6f8"),
+    BAD("nil", "852438d026c018c4307b916406f98c62"),
+    BAD("000000000000000", "5284047f4ffb4e04824a2fd1d1f0cd62"),
+    BAD("0000000000000000", "1e4a1b03d1b6cd8a174a826f76e009f4"),
+    BAD("00000000-0000-0000-0000-000000000000", "9f89c84a559f573636a47ff8daed0d33"),
+    BAD("00000000000000000000000000000000", "cd9e459ea708a948d5c2f5a6ca8838cf"),
+    BAD("02:00:00:00:00:00", "0f607264fc6318a92b9e13c65db7cd3c"),
+    BAD("020000000000", "e3f5536a141811db40efd6400f1d0a4e"),
+    BAD("123456789012345", "58b9b9268acaef64ac6a80b0543357e6"),
+    BAD("00:00:00:00:00:00", "528c8e6cd4a3c6598999a0e9df15ad32"),
+    BAD("012345678912345", "21371d265b5711b289344b479f583909"),
+    BAD("9774d56d682e549c", "cf95dc53f383f9a836fd749f3ef439cd"), /* an emulator's Android id */
 };
+#undef BAD
 
 static bool is_hex(struct str text)
 {
@@ -73,6 +81,29 @@ static bool ends_with(struct str text, struct str suffix)
 {
     return text.len >= suffix.len &&
            memcmp(text.ptr + text.len - suffix.len, suffix.ptr, suffix.len) == 0;
+}
+
+/* How values of a type are made canonical. */
+static enum id_form form_of(struct str type)
+{
+    if (str_eq(type, STR("ip"))) {
+        return ID_FORM_IP;
+    }
+    if (memchr(type.ptr, '@', type.len) || memchr(type.ptr, ':', type.len)) {
+        return ID_FORM_PLAIN;
+    }
+    if (ends_with(type, STR("sha1"))) {
+        return ID_FORM_SHA1;
+    }
+    if (ends_with(type, STR("md5"))) {
+        return ID_FORM_DEVICE_MD5;
+    }
+    for (size_t i = 0; i < COUNT_OF(device_types); i++) {
+        if (str_eq(type, str_from(device_types[i]))) {
+            return ID_FORM_DEVICE;
+        }
+    }
+    return ID_FORM_PLAIN;
 }
 
 /* --- paths ---------------------------------------------------------------------------------- */
@@ -95,7 +126,11 @@ static struct str join(struct arena *arena, struct str first, struct str second,
 
 static enum status path_finish(struct id_path *path)
 {
-    return path->type.ptr && path->argument.ptr ? STATUS_OK : STATUS_NO_MEMORY;
+    if (!path->type.ptr || !path->argument.ptr) {
+        return STATUS_NO_MEMORY;
+    }
+    path->form = form_of(path->type);
+    return STATUS_OK;
 }
 
 /* "[source=x].uids[0].id" or "[source=x]" behind "user.eids" */
@@ -177,30 +212,6 @@ enum status id_path_parse(struct str text, struct str exchange_id, struct arena 
 
 /* --- canonical forms ------------------------------------------------------------------------ */
 
-enum id_form { FORM_PLAIN, FORM_DEVICE, FORM_DEVICE_MD5, FORM_SHA1, FORM_IP };
-
-static enum id_form form_of(struct str type)
-{
-    if (str_eq(type, STR("ip"))) {
-        return FORM_IP;
-    }
-    if (memchr(type.ptr, '@', type.len) || memchr(type.ptr, ':', type.len)) {
-        return FORM_PLAIN;
-    }
-    if (ends_with(type, STR("sha1"))) {
-        return FORM_SHA1;
-    }
-    if (ends_with(type, STR("md5"))) {
-        return FORM_DEVICE_MD5;
-    }
-    for (size_t i = 0; i < COUNT_OF(device_types); i++) {
-        if (str_eq(type, str_from(device_types[i]))) {
-            return FORM_DEVICE;
-        }
-    }
-    return FORM_PLAIN;
-}
-
 /* One digit over and over (zeros, f's), apart from separators: no device has such an id. */
 static bool is_one_digit(struct str id)
 {
@@ -218,7 +229,8 @@ static bool is_one_digit(struct str id)
     return digit == 0 || digit == '0' || (digit == 'f' && id.len > 4);
 }
 
-static bool is_known_bad(struct str id, const char md5[CRYPTO_MD5_HEX])
+/* hashed: id is the md5 of one. */
+static bool is_known_bad(struct str id, bool hashed)
 {
     if (!id.len || is_one_digit(id)) {
         return true;
@@ -228,8 +240,9 @@ static bool is_known_bad(struct str id, const char md5[CRYPTO_MD5_HEX])
         (id.len > 3 && str_starts(id, STR("__")))) {
         return true;
     }
-    for (size_t i = 0; i < COUNT_OF(bad_md5); i++) {
-        if (memcmp(md5, bad_md5[i], CRYPTO_MD5_HEX) == 0) {
+    for (size_t i = 0; i < COUNT_OF(bad_ids); i++) {
+        if (hashed ? memcmp(id.ptr, bad_ids[i].md5, CRYPTO_MD5_HEX) == 0
+                   : str_eq(id, bad_ids[i].raw)) {
             return true;
         }
     }
@@ -271,21 +284,21 @@ static void key_make(const struct crypto_key *secret, struct str space, struct s
     key->bytes[0] |= 0x80; /* what else lies in Redis has a key of ASCII */
 }
 
-bool person_key_of(const struct crypto_key *secret, struct str type, struct str id,
-                   struct person_key *key)
+/* form: of the type. False: as person_key_of. */
+static bool key_of_form(const struct crypto_key *secret, struct str type, enum id_form form,
+                        struct str id, struct person_key *key)
 {
     char lower[ID_MAX_BYTES];
     char md5[CRYPTO_MD5_HEX];
     id = str_trim(id);
-    if (!id.len || id.len > sizeof(lower) || !type.len || type.len > ID_MAX_BYTES) {
+    if (!id.len || id.len > sizeof(lower)) {
         return false;
     }
     for (size_t i = 0; i < id.len; i++) {
         lower[i] = str_ascii_lower(id.ptr[i]);
     }
     id.ptr = lower;
-    enum id_form form = form_of(type);
-    if (form == FORM_IP) {
+    if (form == ID_FORM_IP) {
         unsigned char ip[16];
         size_t len = canonical_ip(id, ip);
         key_make(secret, STR("ip"), (struct str){(const char *)ip, len}, key);
@@ -293,31 +306,42 @@ bool person_key_of(const struct crypto_key *secret, struct str type, struct str 
     }
     /* 32 hex digits are an md5 already; only a CAID looks like that when raw. */
     bool hex32 = id.len == CRYPTO_MD5_HEX && is_hex(id);
-    bool is_md5 =
-        form == FORM_DEVICE_MD5 || (form == FORM_DEVICE && hex32 && !str_eq(type, STR("caid")));
-    if ((form == FORM_DEVICE_MD5 && !hex32) ||
-        (form == FORM_SHA1 && (id.len != 40 || !is_hex(id)))) {
+    bool is_md5 = form == ID_FORM_DEVICE_MD5 ||
+                  (form == ID_FORM_DEVICE && hex32 && !str_eq(type, STR("caid")));
+    if ((form == ID_FORM_DEVICE_MD5 && !hex32) ||
+        (form == ID_FORM_SHA1 && (id.len != 40 || !is_hex(id))) || is_known_bad(id, is_md5)) {
         return false;
     }
-    if (is_md5) {
-        memcpy(md5, id.ptr, CRYPTO_MD5_HEX);
-    } else {
-        crypto_md5_hex(id, md5);
+    struct str space = form == ID_FORM_SHA1 ? STR("sha1") : type;
+    if (form == ID_FORM_DEVICE || form == ID_FORM_DEVICE_MD5) {
+        space = STR("device");
+        if (!is_md5) {
+            crypto_md5_hex(id, md5);
+            id = (struct str){md5, sizeof(md5)};
+        }
     }
-    if (is_known_bad(id, md5)) {
-        return false;
-    }
-    bool device = form == FORM_DEVICE || form == FORM_DEVICE_MD5;
-    struct str space = device ? STR("device") : form == FORM_SHA1 ? STR("sha1") : type;
-    key_make(secret, space, device ? (struct str){md5, sizeof(md5)} : id, key);
+    key_make(secret, space, id, key);
     return true;
+}
+
+bool person_key_of(const struct crypto_key *secret, struct str type, struct str id,
+                   struct person_key *key)
+{
+    return type.len && type.len <= ID_MAX_BYTES &&
+           key_of_form(secret, type, form_of(type), id, key);
+}
+
+/* An OTT device may be both: its household has another record than the person. */
+static void make_household(struct person_key *key)
+{
+    key->bytes[PERSON_KEY_BYTES - 1] ^= 0x5a;
 }
 
 bool person_household_key_of(const struct crypto_key *secret, struct str type, struct str id,
                              struct person_key *key)
 {
     bool found = person_key_of(secret, type, id, key);
-    key->bytes[PERSON_KEY_BYTES - 1] ^= 0x5a;
+    make_household(key);
     return found;
 }
 
@@ -424,14 +448,17 @@ void person_identify(const struct crypto_key *secret, const struct id_path *path
     for (uint32_t i = 0; i < path_count && person->key_count < PERSON_MAX_KEYS; i++) {
         struct person_key key;
         struct str value = value_at(&paths[i], request);
-        if (person_key_of(secret, paths[i].type, value, &key) && !has_key(person, &key)) {
+        if (value.len && key_of_form(secret, paths[i].type, paths[i].form, value, &key) &&
+            !has_key(person, &key)) {
             person->keys[person->key_count++] = key;
         }
     }
     for (uint32_t i = 0; i < household_count && !person->has_household; i++) {
-        struct str value = value_at(&household_paths[i], request);
+        const struct id_path *path = &household_paths[i];
+        struct str value = value_at(path, request);
         person->has_household =
-            person_household_key_of(secret, household_paths[i].type, value, &person->household);
+            value.len && key_of_form(secret, path->type, path->form, value, &person->household);
+        make_household(&person->household);
     }
     person->absence = person->key_count ? PERSON_PRESENT : PERSON_NO_ID;
 }
@@ -445,7 +472,7 @@ const char *person_absence_name(enum person_absence absence)
 
 bool person_type_is_known(struct str type)
 {
-    return type.len && (form_of(type) != FORM_PLAIN || memchr(type.ptr, '@', type.len) ||
+    return type.len && (form_of(type) != ID_FORM_PLAIN || memchr(type.ptr, '@', type.len) ||
                         str_starts(type, STR("eid:")));
 }
 

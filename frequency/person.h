@@ -37,8 +37,12 @@ enum id_source {
     ID_EXT,      /* device.ext.* or user.ext.* scalar */
 };
 
+/* How an id becomes canonical; its type says it. */
+enum id_form { ID_FORM_PLAIN, ID_FORM_DEVICE, ID_FORM_DEVICE_MD5, ID_FORM_SHA1, ID_FORM_IP };
+
 struct id_path {
     enum id_source source;
+    enum id_form form;   /* of the type */
     struct str argument; /* eid source or ext path; borrowed */
     struct str type; /* as person_key_of takes it: "ifa", "did_md5", "device", "buyeruid@exchange",
                       * "eid:source", "ip" */
