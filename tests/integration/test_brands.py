@@ -496,7 +496,7 @@ class CrossAdvertiser(BrandCase):
         """As frequency/person.h says."""
         canonical = hashlib.md5(ifa.encode()).hexdigest()
         mac = hmac.new(harness.SECRET.encode(), b"device\0" + canonical.encode(), hashlib.sha256)
-        key = bytearray(mac.digest()[:16])
+        key = bytearray(mac.digest()[:14])
         return key
 
     def member(self, ifa, audience):
