@@ -358,8 +358,7 @@ static bool send_record(struct freq_op *op, uint32_t i, const struct freq_record
     char field[FREQ_FIELD_BYTES], value[FREQ_RESERVED_BYTES];
     freq_codec_field(op->ticket.time_s, op->ticket.salt, field);
     size_t value_len = freq_codec_value(&op->ticket.refs, op->hold_s, value);
-    redis_begin(redis, 4);
-    redis_arg(redis, STR("HSETNX"));
+    redis_begin_with(redis, STR("*4\r\n$6\r\nHSETNX\r\n"), 3);
     redis_arg(redis, key);
     redis_arg(redis, freq_str(field, sizeof(field)));
     redis_arg(redis, freq_str(value, value_len));

@@ -127,8 +127,7 @@ bool freq_send(struct freq_store *store, struct str key, int64_t deadline_us, re
 bool freq_send_hgetall(struct freq_store *store, struct str key, int64_t deadline_us,
                        redis_fn *done, void *owner)
 {
-    redis_begin(store->redis, 2);
-    redis_arg(store->redis, STR("HGETALL"));
+    redis_begin_with(store->redis, STR("*2\r\n$7\r\nHGETALL\r\n"), 1);
     redis_arg(store->redis, key);
     return freq_send(store, key, deadline_us, done, owner);
 }
@@ -146,8 +145,7 @@ bool freq_send_hdel(struct freq_store *store, struct str key, uint32_t time_s, u
 
 bool freq_send_expire(struct freq_store *store, struct str key, int64_t ttl_s, struct str condition)
 {
-    redis_begin(store->redis, 4);
-    redis_arg(store->redis, STR("EXPIRE"));
+    redis_begin_with(store->redis, STR("*4\r\n$6\r\nEXPIRE\r\n"), 3);
     redis_arg(store->redis, key);
     redis_arg_i64(store->redis, ttl_s);
     redis_arg(store->redis, condition);

@@ -100,6 +100,13 @@ void redis_begin(struct redis *redis, uint32_t args)
     redis->args_left = args;
 }
 
+void redis_begin_with(struct redis *redis, struct str head, uint32_t args)
+{
+    buf_reset(&redis->command);
+    buf_put_str(&redis->command, head);
+    redis->args_left = args;
+}
+
 void redis_arg(struct redis *redis, struct str arg)
 {
     BUG_ON(redis->args_left == 0);

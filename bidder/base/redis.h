@@ -70,6 +70,9 @@ bool redis_later(struct redis *redis, redis_fn *done, void *owner);
  * = command_timeout_us from now. Returns false (and done is not called) when it could not even be
  * queued. Must not be called from redis_destroy's callbacks. */
 void redis_begin(struct redis *redis, uint32_t args);
+/* The same for what every bid sends: head is the command's constant beginning as RESP, as in
+ * "*2\r\n$7\r\nHGETALL\r\n"; args x redis_arg follow it. */
+void redis_begin_with(struct redis *redis, struct str head, uint32_t args);
 void redis_arg(struct redis *redis, struct str arg);
 void redis_arg_i64(struct redis *redis, int64_t value);
 bool redis_send(struct redis *redis, struct str key, int64_t deadline_us, redis_fn *done,

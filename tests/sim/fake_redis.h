@@ -457,6 +457,15 @@ void redis_begin(struct redis *redis, uint32_t args)
     BUG_ON(!redis->building);
 }
 
+/* "*4\r\n$6\r\nHSETNX\r\n": a count of arguments and a name's length of one digit. */
+void redis_begin_with(struct redis *redis, struct str head, uint32_t args)
+{
+    BUG_ON(!(head.len > 10 && head.ptr[1] == (char)('1' + args) &&
+             head.ptr[5] == (char)('0' + head.len - 10)));
+    redis_begin(redis, args + 1);
+    redis_arg(redis, (struct str){head.ptr + 8, head.len - 10});
+}
+
 void redis_arg(struct redis *redis, struct str arg)
 {
     struct fake_arg *to = &redis->building->args[redis->building->argc++];
