@@ -2,6 +2,7 @@
  * arena of the request, the answer in the desk's out. */
 #include "bidder/auction_internal.h"
 
+#include "bidder/bid_members.h"
 #include "bidder/markup.h"
 #include "proto/bidresp.h"
 
@@ -23,21 +24,6 @@ static struct str write_id(uint64_t auction, int64_t place, char out[BID_ID_BYTE
         text.len += number.len;
     }
     return text;
-}
-
-static enum bid_mtype mtype_of(const struct catalog_creative *creative)
-{
-    switch (creative->type) {
-    case CREATIVE_BANNER:
-        return BID_BANNER;
-    case CREATIVE_VIDEO:
-        return BID_VIDEO;
-    case CREATIVE_AUDIO:
-        return BID_AUDIO;
-    case CREATIVE_NATIVE:
-        return BID_NATIVE;
-    }
-    return BID_BANNER;
 }
 
 /* The VAST version inside, 0 for banner and native. Only must-fill meets an impression that lists
@@ -164,35 +150,19 @@ static void make_bid(const struct auction *auction, const struct decision *decis
 {
     const struct catalog *catalog = auction->catalog;
     const struct catalog_exchange *exchange = &catalog->exchanges[auction->exchange];
-    const struct catalog_line *line = &catalog->lines[decision->line];
-    const struct catalog_creative *creative = &catalog->creatives[decision->creative];
-    struct catalog_advertiser *advertiser = &catalog->advertisers[line->advertiser];
-    bool own_categories = creative->categories.count > 0;
+    const struct bidreq_imp *imp = decision->imp;
     *bid = (struct bid){
         .id = bid_id,
-        .impid = decision->imp->id,
+        .impid = imp->id,
         .price_micros = select_wire_price(exchange, decision->offer->price_micros),
-        .adid = creative->adid,
-        .cid = catalog->campaigns[line->campaign].id,
-        .crid = creative->id,
         .dealid = decision->offer->wire_deal ? decision->offer->wire_deal->id : STR_NONE,
-        .bundle = select_advertised_app(creative),
-        .language = creative->language,
-        .adomain = {.items = &advertiser->domain, .count = advertiser->domain.len ? 1 : 0},
-        .cat = own_categories ? creative->categories : advertiser->categories,
-        .cattax = advertiser->cattax > 1 ? advertiser->cattax : 0,
-        .attr = creative->attr,
-        .apis = creative->apis,
-        .mtype = mtype_of(creative),
-        .protocol = protocol_of(exchange, decision->imp, creative),
-        .w = creative->w,
-        .h = creative->h,
-        .dur = creative->duration_s,
-        .slotinpod = decision->imp->video   ? decision->imp->video->slotinpod
-                     : decision->imp->audio ? decision->imp->audio->slotinpod
-                                            : 0,
+        .protocol = protocol_of(exchange, imp, &catalog->creatives[decision->creative]),
+        .slotinpod = imp->video   ? imp->video->slotinpod
+                     : imp->audio ? imp->audio->slotinpod
+                                  : 0,
         .exp = show_within_s(auction->desk->options.reserve_s),
     };
+    bid_members_fill(catalog, decision->line, decision->creative, auction->format, bid);
 }
 
 /* One response has one currency: the first bid's. The rare bid in another one is left out. */

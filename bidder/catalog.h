@@ -59,6 +59,7 @@ struct catalog_advertiser {
     struct str_list categories; /* of the advertiser's ads; taxonomy in cattax */
     int32_t cattax;
     struct index_list caps;
+    struct str bid_categories; /* bid_members_prepare; empty without categories */
 };
 
 struct catalog_brand {
@@ -162,6 +163,7 @@ struct catalog_creative {
     struct index_list caps;
     bool secure;                          /* every url is https */
     const struct creative_markup *markup; /* markup_prepare */
+    struct str bid_members;               /* bid_members_prepare */
 };
 
 enum no_id_policy { NO_ID_SKIP, NO_ID_ALLOW };
@@ -218,6 +220,7 @@ struct catalog_campaign {
     int64_t start_s, end_s;
     struct index_list caps;
     uint32_t first_line, line_count;
+    struct str bid_members; /* bid_members_prepare */
 };
 
 struct rotation_share {

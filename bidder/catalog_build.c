@@ -1,6 +1,7 @@
 /* From what was read to what the request path uses: which caps count what, flights, budgets, the
  * lines of a deal, metric rows, lookups. */
 #include "bidder/base/bug.h"
+#include "bidder/bid_members.h"
 #include "bidder/catalog_reader.h"
 #include "bidder/markup.h"
 #include "bidder/target.h"
@@ -280,6 +281,7 @@ static void build_lookups(struct catalog_reader *reader)
         catalog->creatives[i].ref = cap_ref32(catalog->creatives[i].id);
         reader->no_memory |= !markup_prepare(&catalog->creatives[i], &catalog->arena);
     }
+    reader->no_memory |= !bid_members_prepare(catalog);
     for (uint32_t i = 0; i < catalog->rotation_count; i++) {
         catalog->rotations[i].ref = cap_ref32(catalog->rotations[i].id);
     }

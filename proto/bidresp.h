@@ -14,6 +14,10 @@ struct bid_text {
     uint32_t count;
 };
 
+/* Fields that do not differ from bid to bid are encoded beforehand: a JSON bid takes their members as
+ * text, in up to so many parts, with the fields themselves empty. */
+enum { BID_MEMBERS_CREATIVE, BID_MEMBERS_CAMPAIGN, BID_MEMBERS_CATEGORIES, BID_MEMBERS_COUNT };
+
 enum bid_mtype { BID_BANNER = 1, BID_VIDEO = 2, BID_AUDIO = 3, BID_NATIVE = 4 };
 
 struct bid {
@@ -30,8 +34,9 @@ struct bid {
     int32_t protocol; /* 0 = leave out; AdCOM creative subtype for video (7 = VAST 4.0, 13 = 4.2) */
     int32_t w, h;     /* 0 = leave out */
     int32_t dur;      /* seconds; 0 = leave out */
-    int32_t slotinpod; /* 0 = leave out */
-    int32_t exp;       /* seconds; 0 = leave out */
+    int32_t slotinpod;                     /* 0 = leave out */
+    int32_t exp;                           /* seconds; 0 = leave out */
+    struct str members[BID_MEMBERS_COUNT]; /* JSON only: made by bidresp_json_members */
 };
 
 struct bid_response {
@@ -67,6 +72,11 @@ static inline char *bid_text_write(struct bid_text text, char *to)
     }
     return to;
 }
+
+/* Appends the members of the fields that creative and campaign decide (adid, cid, crid, bundle,
+ * language, adomain, cat, cattax, attr, apis, mtype, w, h, dur), as far as they are there, each
+ * behind its comma: what bid.members wants. */
+void bidresp_json_members(const struct bid *bid, struct buf *out);
 
 /* Encoders append to out; ask buf_failed(out) afterwards. Pure. */
 void bidresp_encode_json(const struct bid_response *response, struct buf *out);

@@ -109,17 +109,9 @@ static void put_ints(struct buf *out, struct str start, struct int_list list)
     buf_put_char(out, ']');
 }
 
-static void put_bid(struct buf *out, const struct bid *bid)
+void bidresp_json_members(const struct bid *bid, struct buf *out)
 {
-    put_quoted(out, STR("{\"id\":\""), bid->id); /* required, as the response's */
-    PUT_TEXT(out, "impid", bid->impid);
-    BUF_PUT_LITERAL(out, ",\"price\":");
-    buf_put_micros(out, bid->price_micros);
     PUT_TEXT(out, "adid", bid->adid);
-    PUT_READY(out, "nurl", bid->nurl);
-    PUT_READY(out, "burl", bid->burl);
-    PUT_READY(out, "lurl", bid->lurl);
-    PUT_READY(out, "adm", bid->adm);
     PUT_TEXTS(out, "adomain", bid->adomain);
     PUT_TEXT(out, "bundle", bid->bundle);
     PUT_TEXT(out, "cid", bid->cid);
@@ -128,15 +120,31 @@ static void put_bid(struct buf *out, const struct bid *bid)
     PUT_INT(out, "cattax", bid->cattax);
     PUT_INTS(out, "attr", bid->attr);
     PUT_INTS(out, "apis", bid->apis);
-    PUT_INT(out, "protocol", bid->protocol);
     PUT_TEXT(out, "language", bid->language);
-    PUT_TEXT(out, "dealid", bid->dealid);
     PUT_INT(out, "w", bid->w);
     PUT_INT(out, "h", bid->h);
-    PUT_INT(out, "exp", bid->exp);
     PUT_INT(out, "dur", bid->dur);
     PUT_INT(out, "mtype", (int32_t)bid->mtype);
+}
+
+static void put_bid(struct buf *out, const struct bid *bid)
+{
+    put_quoted(out, STR("{\"id\":\""), bid->id); /* required, as the response's */
+    PUT_TEXT(out, "impid", bid->impid);
+    BUF_PUT_LITERAL(out, ",\"price\":");
+    buf_put_micros(out, bid->price_micros);
+    PUT_READY(out, "nurl", bid->nurl);
+    PUT_READY(out, "burl", bid->burl);
+    PUT_READY(out, "lurl", bid->lurl);
+    PUT_READY(out, "adm", bid->adm);
+    PUT_INT(out, "protocol", bid->protocol);
+    PUT_TEXT(out, "dealid", bid->dealid);
+    PUT_INT(out, "exp", bid->exp);
     PUT_INT(out, "slotinpod", bid->slotinpod);
+    for (unsigned i = 0; i < BID_MEMBERS_COUNT; i++) {
+        buf_put_str(out, bid->members[i]);
+    }
+    bidresp_json_members(bid, out);
     buf_put_char(out, '}');
 }
 

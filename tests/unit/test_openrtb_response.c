@@ -120,6 +120,64 @@ TEST(bidresp_json_reads_back)
     arena_deinit(&arena);
 }
 
+/* The same members, whether they are encoded beforehand in parts or with the bid. */
+TEST(bidresp_json_takes_members_made_before)
+{
+    struct buf out, parts[BID_MEMBERS_COUNT];
+    struct arena arena;
+    struct bid whole = full_bid(), rest = whole;
+    struct bid made[BID_MEMBERS_COUNT] = {
+        {.adid = whole.adid,
+         .bundle = whole.bundle,
+         .crid = whole.crid,
+         .attr = whole.attr,
+         .apis = whole.apis,
+         .language = whole.language,
+         .w = whole.w,
+         .h = whole.h,
+         .dur = whole.dur,
+         .mtype = whole.mtype},
+        {.adomain = whole.adomain, .cid = whole.cid, .cattax = whole.cattax},
+        {.cat = whole.cat},
+    };
+    BUG_ON(!arena_init(&arena, 65536, 65536));
+    buf_init(&out, 65536);
+    rest = (struct bid){.id = rest.id,
+                        .impid = rest.impid,
+                        .price_micros = rest.price_micros,
+                        .adm = rest.adm,
+                        .nurl = rest.nurl,
+                        .burl = rest.burl,
+                        .lurl = rest.lurl,
+                        .dealid = rest.dealid,
+                        .protocol = rest.protocol,
+                        .slotinpod = rest.slotinpod,
+                        .exp = rest.exp};
+    for (unsigned i = 0; i < BID_MEMBERS_COUNT; i++) {
+        buf_init(&parts[i], 4096);
+        bidresp_json_members(&made[i], &parts[i]);
+        rest.members[i] = buf_str(&parts[i]);
+    }
+    CHECK_STR(rest.members[2], ",\"cat\":[\"IAB1\"]");
+    struct bid bids[2] = {whole, rest};
+    struct bid_response response = response_of(bids, 2);
+    bidresp_encode_json(&response, &out);
+    const struct json_value *root = json_dom_parse(buf_str(&out), &arena, 16, NULL);
+    CHECK(root != NULL);
+    const struct json_value *list =
+        json_dom_get(&json_dom_get(root, STR("seatbid"))->items[0], STR("bid"));
+    CHECK_INT(list->items[0].count, list->items[1].count);
+    CHECK(json_dom_duplicate(&list->items[1]) == NULL);
+    check_text(&list->items[1], "crid", whole.crid);
+    check_text(&list->items[1], "cid", whole.cid);
+    check_number(&list->items[1], "dur", "15");
+    for (unsigned i = 0; i < BID_MEMBERS_COUNT; i++) {
+        buf_deinit(&parts[i]);
+    }
+    buf_deinit(&out);
+    arena_deinit(&arena);
+}
+
 TEST(bidresp_json_no_bid)
 {
     struct buf out;
