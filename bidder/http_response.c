@@ -73,36 +73,59 @@ const char *http_status_label(unsigned index)
     return labels[index];
 }
 
+/* More than all that is written besides the response's own texts: the longest status line has 47
+ * bytes, the names of the headers, the length and the line ends have 96. */
+#define HEAD_BYTES 192
+
+static inline char *put(char *to, struct str text)
+{
+    if (text.len) {
+        memcpy(to, text.ptr, text.len);
+    }
+    return to + text.len;
+}
+
+static char *put_head(char *to, const struct http_response *response, bool has_body,
+                      enum http_connection connection)
+{
+    struct str head = head_of(response->status);
+    char digits[STR_I64_BYTES];
+    BUG_ON(head.len == 0); /* only statuses of the table are sent */
+    to = put(to, head);
+    if (response->content_type.len) {
+        to = put(to, STR("Content-Type: "));
+        to = put(to, response->content_type);
+        to = put(to, STR("\r\n"));
+    }
+    if (response->content_encoding.len) {
+        to = put(to, STR("Content-Encoding: "));
+        to = put(to, response->content_encoding);
+        to = put(to, STR("\r\n"));
+    }
+    to = put(to, response->headers);
+    if (connection == HTTP_CONNECTION_CLOSE || response->close) {
+        to = put(to, STR("Connection: close\r\n"));
+    } else if (connection == HTTP_CONNECTION_KEEP) {
+        to = put(to, STR("Connection: keep-alive\r\n"));
+    }
+    if (has_body) {
+        to = put(to, STR("Content-Length: "));
+        to = put(to, str_of_i64((int64_t)response->body.len, digits));
+        to = put(to, STR("\r\n"));
+    }
+    return put(to, STR("\r\n"));
+}
+
 void http_response_write(struct buf *out, const struct http_response *response, bool head_only,
                          enum http_connection connection)
 {
-    struct str head = head_of(response->status);
-    BUG_ON(head.len == 0); /* only statuses of the table are sent */
-    buf_put_str(out, head);
-    if (response->content_type.len) {
-        BUF_PUT_LITERAL(out, "Content-Type: ");
-        buf_put_str(out, response->content_type);
-        BUF_PUT_LITERAL(out, "\r\n");
-    }
-    if (response->content_encoding.len) {
-        BUF_PUT_LITERAL(out, "Content-Encoding: ");
-        buf_put_str(out, response->content_encoding);
-        BUF_PUT_LITERAL(out, "\r\n");
-    }
-    buf_put_str(out, response->headers);
-    if (connection == HTTP_CONNECTION_CLOSE || response->close) {
-        BUF_PUT_LITERAL(out, "Connection: close\r\n");
-    } else if (connection == HTTP_CONNECTION_KEEP) {
-        BUF_PUT_LITERAL(out, "Connection: keep-alive\r\n");
-    }
     bool has_body = response->status != 204 && response->status != 304;
-    if (has_body) {
-        BUF_PUT_LITERAL(out, "Content-Length: ");
-        buf_put_i64(out, (int64_t)response->body.len);
-        BUF_PUT_LITERAL(out, "\r\n");
-    }
-    BUF_PUT_LITERAL(out, "\r\n");
-    if (has_body && !head_only) {
-        buf_put_str(out, response->body);
+    struct str body = has_body && !head_only ? response->body : STR_NONE;
+    size_t most = HEAD_BYTES + response->content_type.len + response->content_encoding.len +
+                  response->headers.len + body.len;
+    char *start = buf_reserve(out, most);
+    if (start) {
+        char *end = put(put_head(start, response, has_body, connection), body);
+        out->len += (size_t)(end - start);
     }
 }
