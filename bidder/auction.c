@@ -110,7 +110,7 @@ static void run(struct auction *auction)
     }
     struct bid_request *request = &auction->request;
     auction->test = request->test == 1;
-    auction->request_hash = hash_str(request->id);
+    auction->request_hash = hash_text(request->id);
     set_deadline(auction, exchange);
     if (auction->now_us + 3 * auction->desk->options.encode_us > auction->deadline_us) {
         finish_no_bid(auction, NO_BID_NO_TIME);

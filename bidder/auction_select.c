@@ -161,7 +161,7 @@ static bool select_imp(struct auction *auction, struct target_request *target,
             decision->offer_count++;
         }
     }
-    select_rank(decision->offers, decision->offer_count, auction->request.id, catalog);
+    select_rank(decision->offers, decision->offer_count, auction->request_hash, catalog);
     return true;
 }
 

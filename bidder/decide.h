@@ -24,9 +24,9 @@ struct brand_desk;
 /* One impression of a running auction. Arena of the request. */
 struct decision {
     const struct bidreq_imp *imp;
-    const struct select_imp *on; /* the same, prepared for select_offer_on_deal */
-    uint16_t imp_hash;    /* names the impression in tokens and records, also after the answer */
-    struct offer *offers; /* ranked */
+    struct select_imp *on; /* the same, prepared for select_offer_on_deal */
+    uint16_t imp_hash;     /* names the impression in tokens and records, also after the answer */
+    struct offer *offers;  /* ranked */
     uint32_t offer_count;
     struct guaranteed_push *pushes; /* guaranteed deals this impression offers, wire order */
     uint32_t push_count;

@@ -346,7 +346,7 @@ enum status auction_explain(struct auction_desk *desk, struct str exchange_id, s
     explain->done = done;
     explain->owner = owner;
     desk->explaining = explain;
-    auction->request_hash = hash_str(auction->request.id);
+    auction->request_hash = hash_text(auction->request.id);
     read_person(explain);
     return STATUS_OK;
 }

@@ -182,7 +182,8 @@ static bool is_stale(const struct report_cell *cell, int32_t today)
 static uint32_t cell_of(struct report *report, const struct report_row *row, int64_t now_s)
 {
     int32_t day = day_of(report, now_s);
-    uint32_t at = (uint32_t)hash_bytes(row, sizeof(*row), (uint64_t)day), empty = CELLS;
+    struct str key = {(const char *)row, sizeof(*row)};
+    uint32_t at = (uint32_t)hash_text(key) + (uint32_t)day, empty = CELLS;
     for (uint32_t probe = 0; probe < PROBES; probe++) {
         uint32_t index = (at + probe) & (CELLS - 1);
         struct report_cell *cell = &report->cells[index];

@@ -5,7 +5,6 @@
 #include "bidder/select.h"
 
 #include "bidder/base/bug.h"
-#include "bidder/base/hash.h"
 #include "bidder/base/prng.h"
 #include "bidder/select_internal.h"
 
@@ -102,14 +101,27 @@ static enum select_miss fit_creatives(struct select_context *context, uint16_t *
     return furthest;
 }
 
+/* select_advertiser_allowed without a creative. Lines that match together are often of one
+ * advertiser, so its answer is kept. */
+static enum select_miss advertiser_allowed(const struct select_context *context)
+{
+    struct select_imp *on = context->on;
+    uint32_t advertiser = context->line->advertiser;
+    if (on->advertiser != advertiser || context->detail) {
+        on->advertiser = advertiser;
+        on->advertiser_miss = select_advertiser_allowed(context->catalog, context->request,
+                                                        advertiser, NULL, context->detail);
+    }
+    return on->advertiser_miss;
+}
+
 /* The advertiser's own categories only count for creatives that bring none. */
 static enum select_miss advertiser_usable(const struct select_context *context)
 {
     const struct catalog_line *line = context->line;
     for (uint32_t i = 0; i < line->creative_count; i++) {
         if (context->catalog->creatives[line->creatives[i].creative].categories.count == 0) {
-            return select_advertiser_allowed(context->catalog, context->request, line->advertiser,
-                                             NULL, context->detail);
+            return advertiser_allowed(context);
         }
     }
     return SELECT_OK;
@@ -203,7 +215,12 @@ bool select_imp_prepare(struct select_imp *on, const struct catalog *catalog, ui
 {
     BUG_ON(exchange >= catalog->exchange_count);
     *on = (struct select_imp){
-        .catalog = catalog, .exchange = exchange, .request = request, .arena = arena};
+        .catalog = catalog,
+        .exchange = exchange,
+        .request = request,
+        .arena = arena,
+        .advertiser = CATALOG_NONE,
+    };
     on->seats = select_request_seats(request, catalog->exchanges[exchange].seat, NULL);
     if (!select_currency(catalog, request, &on->currency)) {
         on->currency = STR_NONE;
@@ -211,8 +228,7 @@ bool select_imp_prepare(struct select_imp *on, const struct catalog *catalog, ui
     return imp_deals_resolve(&on->deals, catalog, exchange, imp, arena);
 }
 
-static struct select_context context_of(const struct select_imp *on, uint32_t line,
-                                        struct buf *detail)
+static struct select_context context_of(struct select_imp *on, uint32_t line, struct buf *detail)
 {
     BUG_ON(line >= on->catalog->line_count);
     const struct catalog_line *it = &on->catalog->lines[line];
@@ -226,7 +242,7 @@ static struct select_context context_of(const struct select_imp *on, uint32_t li
                                    .detail = detail};
 }
 
-enum select_miss select_offer(const struct select_imp *on, uint32_t line, int64_t price_cpm_micros,
+enum select_miss select_offer(struct select_imp *on, uint32_t line, int64_t price_cpm_micros,
                               struct offer *offer, struct buf *detail)
 {
     struct select_context context = context_of(on, line, detail);
@@ -257,7 +273,7 @@ enum select_miss select_offer(const struct select_imp *on, uint32_t line, int64_
                               offer);
 }
 
-enum select_miss select_offer_on_deal(const struct select_imp *on, uint32_t line, uint32_t deal,
+enum select_miss select_offer_on_deal(struct select_imp *on, uint32_t line, uint32_t deal,
                                       const struct bidreq_deal *wire_deal, struct offer *offer)
 {
     struct select_context context = context_of(on, line, NULL);
@@ -317,10 +333,8 @@ static void sift_down(struct offer *offers, uint32_t root, uint32_t count, uint6
 }
 
 /* Heapsort: in place and without malloc, which qsort does not promise. */
-void select_rank(struct offer *offers, uint32_t count, struct str request_id,
-                 const struct catalog *catalog)
+void select_rank(struct offer *offers, uint32_t count, uint64_t seed, const struct catalog *catalog)
 {
-    uint64_t seed = count > 1 ? hash_str(request_id) : 0;
     for (uint32_t i = count / 2; i-- > 0;) {
         sift_down(offers, i, count, seed, catalog);
     }

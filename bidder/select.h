@@ -49,6 +49,8 @@ struct select_imp {
     struct arena *arena;
     struct str currency;    /* of the answer; empty when none has a known rate */
     enum select_miss seats; /* does the request exclude our seat? */
+    uint32_t advertiser; /* whose domain and categories were looked at last, or CATALOG_NONE ... */
+    enum select_miss advertiser_miss; /* ... and what came of it */
 };
 /* False: the arena is full. */
 bool select_imp_prepare(struct select_imp *on, const struct catalog *catalog, uint32_t exchange,
@@ -71,12 +73,12 @@ bool select_imp_prepare(struct select_imp *on, const struct catalog *catalog, ui
  * creative's duration (the higher); else those of the video or audio; else imp.bidfloor.
  * Creatives whose floor is above the price are left out of the offer.
  * Creative-level targeting (line_creative.targeting) is not looked at: it needs the clock. */
-enum select_miss select_offer(const struct select_imp *on, uint32_t line, int64_t price_cpm_micros,
+enum select_miss select_offer(struct select_imp *on, uint32_t line, int64_t price_cpm_micros,
                               struct offer *offer, struct buf *detail);
 
 /* A swap partner's line on somebody else's deal: as select_offer, through the one deal given,
  * whatever deals the line itself buys. The deal's price. */
-enum select_miss select_offer_on_deal(const struct select_imp *on, uint32_t line, uint32_t deal,
+enum select_miss select_offer_on_deal(struct select_imp *on, uint32_t line, uint32_t deal,
                                       const struct bidreq_deal *wire_deal, struct offer *offer);
 
 /* Can this creative run on this impression (format, size, duration, mime, protocol, api, battr,
@@ -112,7 +114,8 @@ bool select_banner_size_fits(const struct bidreq_banner *banner, int32_t w, int3
  * when it is none. For bapp and bid.bundle. */
 struct str select_advertised_app(const struct catalog_creative *creative);
 
-/* Orders offers: buying mode first, then price descending, then a hash of request id and line, so
- * that equal lines share evenly and a repeated request gets the same answer. */
-void select_rank(struct offer *offers, uint32_t count, struct str request_id,
+/* Orders offers: buying mode first, then price descending, then a hash of seed and line. With a hash
+ * of the request's id as seed equal lines share evenly and a repeated request gets the same answer.
+ */
+void select_rank(struct offer *offers, uint32_t count, uint64_t seed,
                  const struct catalog *catalog);

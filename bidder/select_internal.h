@@ -5,7 +5,7 @@
 
 /* What one call of select_offer works on. */
 struct select_context {
-    const struct select_imp *on;
+    struct select_imp *on;
     const struct catalog *catalog;
     const struct catalog_exchange *exchange;
     const struct bid_request *request;

@@ -13,8 +13,7 @@ uint64_t hash_bytes(const void *bytes, size_t len, uint64_t seed)
     return prng_mix(hash);
 }
 
-/* Of tables only, whose slots are never stored: eight bytes a step instead of one. */
-static uint64_t table_hash(struct str key)
+uint64_t hash_text(struct str key)
 {
     static const uint64_t odd = 0x9e3779b97f4a7c15ull;
     const unsigned char *in = (const unsigned char *)key.ptr;
@@ -69,7 +68,7 @@ static inline struct str_table_slot *find_slot(const struct str_table *table, st
 bool str_table_add(struct str_table *table, struct str key, uint32_t value)
 {
     BUG_ON(value == STR_TABLE_NONE || table->used > table->mask / 2);
-    uint64_t hash = table_hash(key);
+    uint64_t hash = hash_text(key);
     struct str_table_slot *slot = find_slot(table, key, hash);
     if (slot->value != STR_TABLE_NONE) {
         return false;
@@ -81,5 +80,5 @@ bool str_table_add(struct str_table *table, struct str key, uint32_t value)
 
 uint32_t str_table_get(const struct str_table *table, struct str key)
 {
-    return table->slots ? find_slot(table, key, table_hash(key))->value : STR_TABLE_NONE;
+    return table->slots ? find_slot(table, key, hash_text(key))->value : STR_TABLE_NONE;
 }

@@ -60,7 +60,7 @@ static void check_markup(const struct bidreq_imp *imp, const struct offer *offer
     }
 }
 
-static void check_line(const struct select_imp *on, const struct bidreq_imp *imp, uint32_t line)
+static void check_line(struct select_imp *on, const struct bidreq_imp *imp, uint32_t line)
 {
     struct offer offer;
     buf_reset(&detail);

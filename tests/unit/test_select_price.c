@@ -234,7 +234,7 @@ TEST(offers_rank_by_mode_then_price_then_a_stable_hash)
                                        .buying = (enum buying_mode)prng_below(&prng, 4),
                                        .price_micros = (int64_t)prng_below(&prng, 3)};
         }
-        select_rank(offers, count, STR("request"), &f->catalog);
+        select_rank(offers, count, 17, &f->catalog);
         for (uint32_t i = 1; i < count; i++) {
             CHECK(offers[i - 1].buying <= offers[i].buying);
             if (offers[i - 1].buying == offers[i].buying) {
@@ -248,7 +248,7 @@ TEST(offers_rank_by_mode_then_price_then_a_stable_hash)
         for (uint32_t i = 0; i < LINE_COUNT; i++) {
             offers[i] = (struct offer){.line = (i + (uint32_t)round) % LINE_COUNT};
         }
-        select_rank(offers, LINE_COUNT, (struct str){id, (size_t)len}, &f->catalog);
+        select_rank(offers, LINE_COUNT, hash_text((struct str){id, (size_t)len}), &f->catalog);
         firsts[offers[0].line]++;
     }
     for (uint32_t i = 0; i < LINE_COUNT; i++) {
