@@ -1,7 +1,7 @@
 /* Asks a data management platform which target audiences a person belongs to: HTTP, asynchronous,
  * with a deadline. One desk per worker; connections are kept and reused.
  *
- *   POST <url>  {"person":"<32 hex digits>","audiences":["ta-young","ta-family"]}
+ *   POST <url>  {"person":"<28 hex digits>","audiences":["ta-young","ta-family"]}
  *   200         {"in":["ta-young"]}            those asked for and not listed: not in
  *
  * Only the hashed person key leaves the bidder. An answer that comes after its deadline is no use
