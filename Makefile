@@ -40,7 +40,10 @@ ARCH        := $(ARCH_$(shell uname -m))
 CFLAGS  = -std=gnu11 -D_GNU_SOURCE $(OPT_$(VARIANT)) $(WARN) $(ARCH) -MMD -MP -I. -I$(BUILD)/gen \
           -include bidder/base/poison.h -DJOINTCAP_VERSION='"$(VERSION)"' \
           $(filter-out -I/usr/include,$(shell pkg-config --cflags $(LIBS_NAMES) 2>/dev/null))
-LIBS    = $(shell pkg-config --libs $(LIBS_NAMES) 2>/dev/null) -lpthread -lm
+# The allocator is called by no name of its own: a linker that drops what seems unused would drop it.
+LIBS    = $(patsubst -ljemalloc,-Wl$(comma)--push-state$(comma)--no-as-needed -ljemalloc -Wl$(comma)--pop-state,\
+            $(shell pkg-config --libs $(LIBS_NAMES) 2>/dev/null)) -lpthread -lm
+comma   := ,
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 
 PROTO_GEN := $(patsubst proto/%.proto,$(BUILD)/gen/proto/%.pb-c.c,$(wildcard proto/*.proto))

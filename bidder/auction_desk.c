@@ -7,7 +7,7 @@
 #include "bidder/base/clock.h"
 #include "bidder/markup.h"
 
-#define ARENA_BLOCK_BYTES   (64 * 1024)
+#define ARENA_BLOCK_BYTES   (16 * 1024)       /* a request of one impression takes 6 to 8 KB */
 #define ARENA_LIMIT_BYTES   (8 * 1024 * 1024) /* 64 impressions of 1024 offers */
 #define SCRATCH_LIMIT_BYTES (256 * 1024)
 #define OUT_LIMIT_BYTES     (4 * 1024 * 1024)
