@@ -2,7 +2,12 @@
 
 #include <stdlib.h>
 
+#include "bidder/base/crc64.h"
+
 #define SLAB_FIRST 32
+/* Of the dump. Redis reads its own version and all before; 10 is Redis 7.0. */
+#define DUMP_HASH    4
+#define DUMP_VERSION 10
 
 static void put_be(char *out, uint64_t value, int bytes)
 {
@@ -40,6 +45,26 @@ size_t freq_codec_value(const struct exposure_refs *refs, uint16_t hold_s,
     return FREQ_RESERVED_BYTES;
 }
 
+void freq_codec_dump(const char field[FREQ_FIELD_BYTES], const char value[FREQ_RESERVED_BYTES],
+                     char out[FREQ_DUMP_BYTES])
+{
+    char *at = out;
+    *at++ = DUMP_HASH;
+    *at++ = 1;
+    *at++ = FREQ_FIELD_BYTES;
+    memcpy(at, field, FREQ_FIELD_BYTES);
+    at += FREQ_FIELD_BYTES;
+    *at++ = FREQ_RESERVED_BYTES;
+    memcpy(at, value, FREQ_RESERVED_BYTES);
+    at += FREQ_RESERVED_BYTES;
+    *at++ = DUMP_VERSION;
+    *at++ = 0;
+    uint64_t crc = crc64(out, (size_t)(at - out));
+    for (int i = 0; i < 8; i++) {
+        *at++ = (char)(crc >> 8 * i & 0xff);
+    }
+}
+
 bool freq_codec_exposure(struct str field, struct str value, struct freq_exposure *exposure)
 {
     if (field.len != FREQ_FIELD_BYTES ||
@@ -72,6 +97,15 @@ static bool slab_room(struct freq_slab *slab, uint32_t more)
     }
     slab->items = items;
     slab->cap = cap;
+    return true;
+}
+
+bool freq_slab_add(struct freq_slab *slab, const struct freq_exposure *exposure)
+{
+    if (!slab_room(slab, 1)) {
+        return false;
+    }
+    slab->items[slab->used++] = *exposure;
     return true;
 }
 

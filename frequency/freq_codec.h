@@ -24,6 +24,8 @@
 #define FREQ_ANSWER_FIELD_BYTES 9
 #define FREQ_ANSWER_VALUE_BYTES 5
 #define FREQ_SALT_MASK          0xffffffu
+/* A record with one reserved exposure as RESTORE takes it. */
+#define FREQ_DUMP_BYTES (4 + FREQ_FIELD_BYTES + FREQ_RESERVED_BYTES + 2 + 8)
 
 #define FREQ_MAX_LINKS (FREQ_MAX_RECORDS - PERSON_MAX_KEYS - 1)
 
@@ -51,7 +53,15 @@ void freq_codec_field(uint32_t time_s, uint32_t salt, char out[FREQ_FIELD_BYTES]
 /* Returns the length: hold_s = 0 gives the confirmed form. */
 size_t freq_codec_value(const struct exposure_refs *refs, uint16_t hold_s,
                         char out[FREQ_RESERVED_BYTES]);
+/* The record in the form RESTORE takes, a plain hash of one field; every Redis loads it:
+ *   4 = hash | 1 field | len field | len value | version u16 | crc64 of all before, little endian
+ * (rdb.h and cluster.c of Redis 7.0). */
+void freq_codec_dump(const char field[FREQ_FIELD_BYTES], const char value[FREQ_RESERVED_BYTES],
+                     char out[FREQ_DUMP_BYTES]);
 bool freq_codec_exposure(struct str field, struct str value, struct freq_exposure *exposure);
+
+/* One more at the end; false: memory is out. */
+bool freq_slab_add(struct freq_slab *slab, const struct freq_exposure *exposure) MUST_USE;
 
 struct freq_links {
     struct person_key keys[FREQ_MAX_LINKS];

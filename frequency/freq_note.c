@@ -11,6 +11,9 @@
  * them, though nothing remembers them. Except when this worker lost a connection to Redis since the
  * bid: a Redis that went down may have lost the field, and a cap is not passed for that.
  *
+ * The script is named by its SHA-1, and sent in full to a Redis that does not know it (NOSCRIPT):
+ * after a start, a failover or SCRIPT FLUSH.
+ *
  * A confirm names its field, so it may be sent twice. One that Redis did not acknowledge waits in a
  * list and is sent again when Redis answers; an exposure that was shown must not be forgotten. A
  * removal that could not be sent waits there too, for a while: the reservation runs out anyway. */
@@ -63,9 +66,19 @@ static struct freq_note *waiting_take(struct freq_store *store)
     return note;
 }
 
+static void note_send(struct freq_note *note);
+
 static void note_complete(struct freq_note *note)
 {
     struct freq_store *store = note->store;
+    if (note->again) { /* to all records: those that have it say so */
+        note->again = false;
+        if (!store->dying) {
+            note_send(note);
+            return;
+        }
+        note->failed = true;
+    }
     if (!note->failed) {
         store->stats.confirms_stored += note->found;
         store->stats.confirms_void += !note->found;
@@ -88,7 +101,10 @@ static void on_confirmed(void *owner, enum redis_result result, const struct red
     struct freq_note *note = owner;
     struct freq_store *store = note->store;
     freq_store_arrived(store);
-    if (!freq_usable(store, result, value)) {
+    if (result == REDIS_OK && value->type == REDIS_ERROR &&
+        str_starts(value->text, STR("NOSCRIPT"))) {
+        note->whole = note->again = true;
+    } else if (!freq_usable(store, result, value)) {
         note->failed = true;
         note->hopeless =
             note->hopeless || (result == REDIS_OK && freq_error_of(value) == FREQ_ERROR_WRONG_TYPE);
@@ -108,6 +124,11 @@ static void on_confirmed(void *owner, enum redis_result result, const struct red
     freq_store_maybe_free(store);
 }
 
+void freq_notes_setup(struct freq_store *store)
+{
+    crypto_sha1_hex(freq_str(confirm_script, sizeof(confirm_script) - 1), store->confirm_sha);
+}
+
 /* May Redis have lost what was written then? */
 static bool in_doubt(struct freq_store *store, const struct freq_ticket *ticket)
 {
@@ -119,7 +140,7 @@ static bool in_doubt(struct freq_store *store, const struct freq_ticket *ticket)
     return ticket->time_s <= store->doubt_s;
 }
 
-/* note may be NULL: nobody waits. */
+/* note may be NULL: nobody waits, so nobody could say that Redis does not know the script. */
 static void send_confirm(struct freq_store *store, const struct person_key *person_key,
                          const struct freq_ticket *ticket, int64_t ttl_s, struct freq_note *note)
 {
@@ -128,9 +149,11 @@ static void send_confirm(struct freq_store *store, const struct person_key *pers
     char field[FREQ_FIELD_BYTES], value[FREQ_RESERVED_BYTES];
     freq_codec_field(ticket->time_s, ticket->salt, field);
     size_t value_len = freq_codec_value(&ticket->refs, 0, value);
+    bool whole = !note || note->whole;
     redis_begin(redis, 8);
-    redis_arg(redis, STR("EVAL"));
-    redis_arg(redis, freq_str(confirm_script, sizeof(confirm_script) - 1));
+    redis_arg(redis, whole ? STR("EVAL") : STR("EVALSHA"));
+    redis_arg(redis, whole ? freq_str(confirm_script, sizeof(confirm_script) - 1)
+                           : freq_str(store->confirm_sha, sizeof(store->confirm_sha)));
     redis_arg(redis, STR("1"));
     redis_arg(redis, key);
     redis_arg(redis, freq_str(field, sizeof(field)));

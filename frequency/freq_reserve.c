@@ -1,7 +1,16 @@
 /* Reservations: write, then read back, in one pipeline per record.
  *
- *   HSETNX key field value     mine is in
- *   EXPIRE key hold NX|GT      only where the record may not outlive the reservation
+ * A record that the read did not find is made by one command, field and end of life at once:
+ *
+ *   RESTORE key end <hash of my field> ABSTTL    OK: mine is the first, nobody else is in
+ *                                                BUSYKEY: somebody was there before; as below
+ *
+ * Nothing need be read back: what was answered OK held nothing but mine, and whoever writes later
+ * writes as below, behind mine, and sees it. No half-made record is left when a connection breaks.
+ *
+ *   EXPIREAT key end GT        only where no other bid asked for this end before (freq_end_s)
+ *   HSETNX key field value     mine is in; behind EXPIREAT, so that a field vouches for the end
+ *   EXPIREAT key end NX        only when nothing is known of the record: it may be new
  *   HGETALL key                who else is in
  *
  * Redis does commands one after the other. Of two bidders at the last place at least the later one
@@ -125,19 +134,18 @@ static void forget_own(struct freq_op *op)
     }
 }
 
-/* What was not known when EXPIRE was sent. count: fields of the record with ours. */
-static void mend_ttl(struct freq_op *op, uint32_t i, uint32_t count)
+/* A record that had been read, and so had a TTL, may have gone before we wrote; then ours made a new
+ * one, and is the first in it. */
+static void mend_ttl(struct freq_op *op, uint32_t i)
 {
-    bool alone = count <= 1;
-    bool was_nx = op->expire_nx & 1u << i;
-    if (alone == was_nx) {
-        return;
+    const struct freq_record *record = &op->records[i];
+    bool made = record->field_count == record->exposure_count && find_own(record, &op->ticket) == 0;
+    if (made && op->assumed & 1u << i) {
+        const struct person_key *key = &op->ticket.keys[i];
+        freq_send_expire_at(op->store, freq_codec_key(key),
+                            freq_end_s(op->store, key, op->ticket.time_s, op->hold_s), STR("NX"), 0,
+                            NULL, NULL);
     }
-    /* Not alone: whoever made the record may hold it shorter than we do. Alone though it had
-     * exposures: it went in between, and this is a new one without a TTL. */
-    struct str key = freq_codec_key(&op->ticket.keys[i]);
-    freq_send_expire(op->store, key, freq_keep_s(op->store, op->hold_s),
-                     alone ? STR("NX") : STR("GT"));
 }
 
 /* The read's view becomes what we just saw. */
@@ -172,8 +180,8 @@ static bool ask_order(struct freq_op *op)
         redis_arg(redis, STR("OBJECT"));
         redis_arg(redis, STR("ENCODING"));
         redis_arg(redis, key);
-        op->order_parts[i] = (struct freq_part){.whole = op, .record = (uint8_t)i};
-        op->pending += freq_send(op->store, key, op->deadline_us, on_order, &op->order_parts[i]);
+        op->side_parts[i] = (struct freq_part){.whole = op, .record = (uint8_t)i};
+        op->pending += freq_send(op->store, key, op->deadline_us, on_order, &op->side_parts[i]);
     }
     return op->pending > 0;
 }
@@ -195,7 +203,7 @@ static void op_complete(struct freq_op *op)
         result = FREQ_LOST_RACE;
     }
     for (uint32_t i = 0; i < op->ticket.key_count && result <= FREQ_LOST_RACE; i++) {
-        mend_ttl(op, i, op->records[i].field_count);
+        mend_ttl(op, i);
     }
     if (result == FREQ_LOST_RACE) {
         forget_own(op);
@@ -275,6 +283,63 @@ static void on_reread(void *owner, enum redis_result result, const struct redis_
     part_arrived(op);
 }
 
+/* Only what it may have failed with: the field must not promise an end that was not set. */
+static void on_extended(void *owner, enum redis_result result, const struct redis_value *value)
+{
+    struct freq_part *part = owner;
+    struct freq_op *op = part->whole;
+    (void)part_usable(op, result, value);
+    part_arrived(op);
+}
+
+/* The record is new and holds our exposure, nothing else. */
+static void take_own(struct freq_op *op, uint32_t i)
+{
+    const struct freq_exposure own = {.refs = op->ticket.refs,
+                                      .time_s = op->ticket.time_s,
+                                      .hold_s = op->hold_s,
+                                      .salt = op->ticket.salt};
+    op->offsets[i] = op->slab.used;
+    if (freq_slab_add(&op->slab, &own)) {
+        op->records[i].field_count = op->records[i].exposure_count = 1;
+    } else {
+        freq_count(op->store, FREQ_ERROR_MEMORY);
+        op->failed = true;
+    }
+}
+
+static bool send_behind(struct freq_op *op, uint32_t i, const struct freq_record *known);
+
+/* Not made: because it is there by now, or because this Redis lets nobody do so (a command that is
+ * renamed or forbidden), which is asked once. Then as for any record, inside the same deadline. */
+static void on_created(void *owner, enum redis_result result, const struct redis_value *value)
+{
+    struct freq_part *part = owner;
+    struct freq_op *op = part->whole;
+    bool exists =
+        result == REDIS_OK && value->type == REDIS_ERROR && str_starts(value->text, STR("BUSYKEY"));
+    bool refused = !exists && result == REDIS_OK && value->type == REDIS_ERROR &&
+                   freq_error_of(value) == FREQ_ERROR_OTHER;
+    if (exists || refused) {
+        freq_store_arrived(op->store);
+        op->store->no_restore = op->store->no_restore || refused;
+        op->written &= (uint16_t) ~(1u << part->record);
+        if (!op->late) {
+            op->failed = op->failed || !op->read || !send_behind(op, part->record, NULL);
+        }
+    } else if (part_usable(op, result, value)) {
+        if (value->type == REDIS_STATUS && str_eq(value->text, STR("OK"))) {
+            take_own(op, part->record);
+        } else {
+            freq_count(op->store, FREQ_ERROR_SHAPE);
+            op->failed = true;
+        }
+    } else if (result == REDIS_OK) {
+        op->written &= (uint16_t) ~(1u << part->record);
+    }
+    part_arrived(op);
+}
+
 static void on_order(void *owner, enum redis_result result, const struct redis_value *value)
 {
     struct freq_part *part = owner;
@@ -324,15 +389,19 @@ static void send_stale(struct freq_op *op, const struct freq_record *record, str
     }
 }
 
-/* Whether the record surely lives until then without our EXPIRE. */
-static bool lives_until(const struct freq_record *record, int64_t until_s)
+/* Whether the record surely lives until then, by what it holds. */
+static bool lives_until(const struct freq_store *store, const struct freq_record *record,
+                        int64_t end_s)
 {
-    if (record && record->sure_until_s > until_s) {
+    if (record->sure_until_s > end_s) {
         return true;
     }
-    for (uint32_t i = 0; record && i < record->exposure_count; i++) {
+    for (uint32_t i = record->exposure_count; i-- > 0;) { /* mostly the youngest is the last */
         const struct freq_exposure *exposure = &record->exposures[i];
-        if (!exposure->hold_s && exposure->time_s + SURE_LIFE_S > until_s) {
+        int64_t sure_s = exposure->hold_s
+                             ? freq_end_s(store, &record->key, exposure->time_s, exposure->hold_s)
+                             : exposure->time_s + SURE_LIFE_S;
+        if (sure_s >= end_s) {
             return true;
         }
     }
@@ -350,35 +419,59 @@ static bool send_part(struct freq_op *op, struct freq_part *part, uint32_t recor
     return true;
 }
 
-/* The pipeline of one record; known is what the read saw of it, NULL for a linked id. */
-static bool send_record(struct freq_op *op, uint32_t i, const struct freq_record *known)
+/* The record does not exist, as far as we know. */
+static bool send_create(struct freq_op *op, uint32_t i)
 {
-    struct redis *redis = op->store->redis;
+    freq_begin_restore(op->store, &op->ticket, i, op->hold_s);
+    if (!send_part(op, &op->write_parts[i], i, freq_codec_key(&op->ticket.keys[i]), on_created)) {
+        return false;
+    }
+    op->written |= (uint16_t)(1u << i);
+    return true;
+}
+
+/* The pipeline of a record that may exist; known is what the read saw of it, NULL when nothing is
+ * known: a linked id, or it came up since. */
+static bool send_behind(struct freq_op *op, uint32_t i, const struct freq_record *known)
+{
+    struct freq_store *store = op->store;
     struct str key = freq_codec_key(&op->ticket.keys[i]);
-    char field[FREQ_FIELD_BYTES], value[FREQ_RESERVED_BYTES];
-    freq_codec_field(op->ticket.time_s, op->ticket.salt, field);
-    size_t value_len = freq_codec_value(&op->ticket.refs, op->hold_s, value);
-    redis_begin_with(redis, STR("*4\r\n$6\r\nHSETNX\r\n"), 3);
-    redis_arg(redis, key);
-    redis_arg(redis, freq_str(field, sizeof(field)));
-    redis_arg(redis, freq_str(value, value_len));
+    int64_t end_s = freq_end_s(store, &op->ticket.keys[i], op->ticket.time_s, op->hold_s);
+    if (!known || !lives_until(store, known, end_s)) {
+        struct freq_part *part = &op->side_parts[i];
+        *part = (struct freq_part){.whole = op, .record = (uint8_t)i};
+        if (!freq_send_expire_at(store, key, end_s, STR("GT"), op->deadline_us, on_extended,
+                                 part)) {
+            return false;
+        }
+        op->pending++;
+    }
+    freq_begin_hsetnx(store, &op->ticket, i, op->hold_s);
     if (!send_part(op, &op->write_parts[i], i, key, on_written)) {
         return false;
     }
     op->written |= (uint16_t)(1u << i);
-    bool empty = !known || known->field_count == 0;
-    op->expire_nx |= (uint16_t)(empty ? 1u << i : 0);
-    int64_t keep_s = freq_keep_s(op->store, op->hold_s);
-    if (!lives_until(known, op->now_s + keep_s)) {
-        freq_send_expire(op->store, key, keep_s, empty ? STR("NX") : STR("GT"));
-    }
     if (known) {
+        op->assumed |= (uint16_t)(1u << i);
         send_stale(op, known, key);
+    } else {
+        freq_send_expire_at(store, key, end_s, STR("NX"), 0, NULL, NULL);
     }
-    redis_begin(redis, 2);
-    redis_arg(redis, STR("HGETALL"));
-    redis_arg(redis, key);
+    redis_begin(store->redis, 2);
+    redis_arg(store->redis, STR("HGETALL"));
+    redis_arg(store->redis, key);
     return send_part(op, &op->read_parts[i], i, key, on_reread);
+}
+
+static bool send_record(struct freq_op *op, uint32_t i)
+{
+    const struct freq_view *view = &op->read->view;
+    const struct freq_record *known = i < view->record_count ? &view->records[i] : NULL;
+    if (!known || known->field_count) {
+        return send_behind(op, i, known);
+    }
+    bool ours = op->next != NULL; /* another impression of this request is about to make it */
+    return ours || op->store->no_restore ? send_behind(op, i, NULL) : send_create(op, i);
 }
 
 static void on_failed_later(void *owner, enum redis_result result, const struct redis_value *value)
@@ -462,9 +555,7 @@ enum status freq_reserve(struct freq_store *store, struct freq_read *read,
     int64_t limit_us = clock_mono_us() + store->options.timeout_us;
     op->deadline_us = deadline_us < limit_us ? deadline_us : limit_us;
     for (uint32_t i = 0; i < op->ticket.key_count && !op->failed; i++) {
-        const struct freq_record *known =
-            i < read->view.record_count ? &read->view.records[i] : NULL;
-        op->failed = !send_record(op, i, known);
+        op->failed = !send_record(op, i);
     }
     if (op->pending) {
         return STATUS_OK;
@@ -483,28 +574,18 @@ enum status freq_reserve(struct freq_store *store, struct freq_read *read,
 void freq_hold(struct freq_store *store, const struct freq_read *read,
                const struct freq_ticket *ticket, uint16_t hold_s)
 {
-    struct redis *redis = store->redis;
-    char field[FREQ_FIELD_BYTES], value[FREQ_RESERVED_BYTES];
-    int64_t keep_s = freq_keep_s(store, hold_s);
-    freq_codec_field(ticket->time_s, ticket->salt, field);
-    size_t value_len = freq_codec_value(&ticket->refs, hold_s, value);
     for (uint8_t i = 0; i < ticket->key_count; i++) {
         const struct freq_record *known =
             read && i < read->view.record_count ? &read->view.records[i] : NULL;
         struct str key = freq_codec_key(&ticket->keys[i]);
-        redis_begin(redis, 4);
-        redis_arg(redis, STR("HSETNX"));
-        redis_arg(redis, key);
-        redis_arg(redis, freq_str(field, sizeof(field)));
-        redis_arg(redis, freq_str(value, value_len));
-        if (!freq_send(store, key, 0, NULL, NULL) || lives_until(known, ticket->time_s + keep_s)) {
-            continue;
+        int64_t end_s = freq_end_s(store, &ticket->keys[i], ticket->time_s, hold_s);
+        bool empty = known && !known->field_count;
+        if (!empty && !(known && lives_until(store, known, end_s))) {
+            freq_send_expire_at(store, key, end_s, STR("GT"), 0, NULL, NULL);
         }
-        if (!known || !known->field_count) { /* else it has a TTL */
-            freq_send_expire(store, key, keep_s, STR("NX"));
-        }
-        if (!known || known->field_count) {
-            freq_send_expire(store, key, keep_s, STR("GT"));
+        freq_begin_hsetnx(store, ticket, i, hold_s);
+        if (freq_send(store, key, 0, NULL, NULL) && (empty || !known)) {
+            freq_send_expire_at(store, key, end_s, STR("NX"), 0, NULL, NULL);
         }
     }
 }

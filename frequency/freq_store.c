@@ -143,13 +143,43 @@ bool freq_send_hdel(struct freq_store *store, struct str key, uint32_t time_s, u
     return freq_send(store, key, 0, NULL, NULL);
 }
 
-bool freq_send_expire(struct freq_store *store, struct str key, int64_t ttl_s, struct str condition)
+bool freq_send_expire_at(struct freq_store *store, struct str key, int64_t end_s,
+                         struct str condition, int64_t deadline_us, redis_fn *done, void *owner)
 {
-    redis_begin_with(store->redis, STR("*4\r\n$6\r\nEXPIRE\r\n"), 3);
+    redis_begin_with(store->redis, STR("*4\r\n$8\r\nEXPIREAT\r\n"), 3);
     redis_arg(store->redis, key);
-    redis_arg_i64(store->redis, ttl_s);
+    redis_arg_i64(store->redis, end_s);
     redis_arg(store->redis, condition);
-    return freq_send(store, key, 0, NULL, NULL);
+    return freq_send(store, key, deadline_us, done, owner);
+}
+
+void freq_begin_hsetnx(struct freq_store *store, const struct freq_ticket *ticket, uint32_t i,
+                       uint16_t hold_s)
+{
+    struct redis *redis = store->redis;
+    char field[FREQ_FIELD_BYTES], value[FREQ_RESERVED_BYTES];
+    freq_codec_field(ticket->time_s, ticket->salt, field);
+    size_t value_len = freq_codec_value(&ticket->refs, hold_s, value);
+    redis_begin_with(redis, STR("*4\r\n$6\r\nHSETNX\r\n"), 3);
+    redis_arg(redis, freq_codec_key(&ticket->keys[i]));
+    redis_arg(redis, freq_str(field, sizeof(field)));
+    redis_arg(redis, freq_str(value, value_len));
+}
+
+void freq_begin_restore(struct freq_store *store, const struct freq_ticket *ticket, uint32_t i,
+                        uint16_t hold_s)
+{
+    struct redis *redis = store->redis;
+    char field[FREQ_FIELD_BYTES], value[FREQ_RESERVED_BYTES], dump[FREQ_DUMP_BYTES];
+    BUG_ON(hold_s == 0);
+    freq_codec_field(ticket->time_s, ticket->salt, field);
+    (void)freq_codec_value(&ticket->refs, hold_s, value);
+    freq_codec_dump(field, value, dump);
+    redis_begin_with(redis, STR("*5\r\n$7\r\nRESTORE\r\n"), 4);
+    redis_arg(redis, freq_codec_key(&ticket->keys[i]));
+    redis_arg_i64(redis, 1000 * freq_end_s(store, &ticket->keys[i], ticket->time_s, hold_s));
+    redis_arg(redis, freq_str(dump, sizeof(dump)));
+    redis_arg(redis, STR("ABSTTL"));
 }
 
 /* --- reads ---------------------------------------------------------------------------------- */
@@ -377,6 +407,7 @@ struct freq_store *freq_store_create(struct redis *redis, const struct freq_stor
         store_free(store);
         return NULL;
     }
+    freq_notes_setup(store);
     for (uint32_t i = count; i-- > 0;) {
         store->reads[i].store = store;
         store->reads[i].next_free = store->free_reads;

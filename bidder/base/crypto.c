@@ -3,6 +3,7 @@
 #include <nettle/ctr.h>
 #include <nettle/md5.h>
 #include <nettle/memops.h>
+#include <nettle/sha1.h>
 #include <sys/random.h>
 #if defined(__SSE2__)
 #include <emmintrin.h>
@@ -76,18 +77,33 @@ void crypto_cipher_ctr(const struct crypto_cipher *cipher, const uint8_t start[C
     ctr_crypt(&cipher->encrypt, ctr_block, CRYPTO_BLOCK, counter, len, bytes, bytes);
 }
 
-void crypto_md5_hex(struct str text, char hex[CRYPTO_MD5_HEX])
+static void put_hex(const uint8_t *bytes, size_t len, char *hex)
 {
     static const char digits[] = "0123456789abcdef";
+    for (size_t i = 0; i < len; i++) {
+        hex[2 * i] = digits[bytes[i] >> 4];
+        hex[2 * i + 1] = digits[bytes[i] & 15];
+    }
+}
+
+void crypto_md5_hex(struct str text, char hex[CRYPTO_MD5_HEX])
+{
     struct md5_ctx context;
     uint8_t digest[MD5_DIGEST_SIZE];
     md5_init(&context);
     md5_update(&context, text.len, (const uint8_t *)text.ptr);
     md5_digest(&context, sizeof(digest), digest);
-    for (size_t i = 0; i < sizeof(digest); i++) {
-        hex[2 * i] = digits[digest[i] >> 4];
-        hex[2 * i + 1] = digits[digest[i] & 15];
-    }
+    put_hex(digest, sizeof(digest), hex);
+}
+
+void crypto_sha1_hex(struct str text, char hex[CRYPTO_SHA1_HEX])
+{
+    struct sha1_ctx context;
+    uint8_t digest[SHA1_DIGEST_SIZE];
+    sha1_init(&context);
+    sha1_update(&context, text.len, (const uint8_t *)text.ptr);
+    sha1_digest(&context, sizeof(digest), digest);
+    put_hex(digest, sizeof(digest), hex);
 }
 
 size_t crypto_base64_size(size_t len)

@@ -51,6 +51,10 @@ void crypto_cipher_ctr(const struct crypto_cipher *cipher, const uint8_t start[C
  * send; nothing is secured by it. */
 void crypto_md5_hex(struct str text, char hex[CRYPTO_MD5_HEX]);
 
+/* SHA-1 as 40 lower-case hex digits, no NUL: Redis names its scripts so. */
+#define CRYPTO_SHA1_HEX 40
+void crypto_sha1_hex(struct str text, char hex[CRYPTO_SHA1_HEX]);
+
 /* base64url without padding. Encodes into out (crypto_base64_size bytes), returns the length. */
 size_t crypto_base64_size(size_t len);
 size_t crypto_base64_encode(const void *bytes, size_t len, char *out);

@@ -197,7 +197,7 @@ class Late(Scanning):
         self.assertIsNotNone(self.bid(jointcap, "late"))
         (key, _), = self.persons().items()
         left = self.redis().command("TTL", key.encode("latin-1"))
-        self.assertTrue(300 + 3600 < left <= 300 + 3660, left)
+        self.assertTrue(300 + 3600 < left <= 300 + 3660 + 1800, left)
 
     def test_lines_that_do_not_reserve_count_at_the_impression(self):
         catalogs.line(self.catalog, "red-rtb")["reserve"] = False

@@ -13,13 +13,14 @@
 #include <time.h>
 
 #include "bidder/base/bug.h"
+#include "bidder/base/crc64.h"
 #include "bidder/base/crypto.h"
 #include "bidder/base/prng.h"
 #include "bidder/base/redis.h"
 
 #define FAKE_START_US ((int64_t)1800000000 * 1000000)
 #define FAKE_MAX_ARGS 24
-#define FAKE_ARG_MAX  24
+#define FAKE_ARG_MAX  40
 #define FAKE_CLIENTS  8
 
 struct fake_arg {
@@ -79,6 +80,8 @@ static struct {
     struct fake_hash *hashes;
     uint32_t hash_count, hash_cap;
     uint32_t slow, refuse; /* faults in 1/1000 of commands */
+    bool no_restore;       /* RESTORE is forbidden */
+    bool script_known;     /* EVAL was seen; forgotten now and then */
     void (*on_set)(const struct fake_hash *hash, const struct fake_arg *field, uint8_t value_len);
 } fake;
 
@@ -98,6 +101,13 @@ bool crypto_random(void *bytes, size_t len)
         ((char *)bytes)[i] = (char)prng_next(&fake.prng);
     }
     return true;
+}
+
+/* Nobody looks at the name of a script here. */
+void crypto_sha1_hex(struct str text, char hex[CRYPTO_SHA1_HEX])
+{
+    (void)text;
+    memset(hex, '0', CRYPTO_SHA1_HEX);
 }
 
 /* --- events --------------------------------------------------------------------------------- */
@@ -242,11 +252,16 @@ static void fake_getall(struct fake_command *command, const struct fake_hash *ha
     }
 }
 
-static int64_t fake_expire(struct fake_hash *hash, const struct fake_command *command)
+static int64_t fake_number(const struct fake_arg *arg)
 {
     char text[FAKE_ARG_MAX + 1] = {0};
-    memcpy(text, command->args[2].bytes, command->args[2].len);
-    int64_t at_s = fake.now_us / 1000000 + strtoll(text, NULL, 10);
+    memcpy(text, arg->bytes, arg->len);
+    return strtoll(text, NULL, 10);
+}
+
+static int64_t fake_expire(struct fake_hash *hash, const struct fake_command *command)
+{
+    int64_t at_s = fake_number(&command->args[2]);
     bool nx = fake_arg_is(&command->args[3], "NX");
     BUG_ON(!nx && !fake_arg_is(&command->args[3], "GT"));
     /* No TTL counts as endless: GT leaves it. */
@@ -260,9 +275,7 @@ static int64_t fake_expire(struct fake_hash *hash, const struct fake_command *co
 /* The script of freq_note.c: key, field, value and seconds to live are arguments 3 to 6. */
 static int64_t fake_confirm(const struct fake_command *command)
 {
-    char text[FAKE_ARG_MAX + 1] = {0};
-    memcpy(text, command->args[6].bytes, command->args[6].len);
-    int64_t at_s = fake.now_us / 1000000 + strtoll(text, NULL, 10);
+    int64_t at_s = fake.now_us / 1000000 + fake_number(&command->args[6]);
     struct fake_hash *hash = fake_hash(&command->args[3], false);
     struct fake_pair *pair = fake_find(hash, &command->args[4]);
     if (!pair) {
@@ -277,18 +290,59 @@ static int64_t fake_confirm(const struct fake_command *command)
     return (int64_t)(unsigned char)was.bytes[11] << 8 | (unsigned char)was.bytes[12];
 }
 
+static void fake_error(struct fake_command *command, const char *text)
+{
+    command->type = REDIS_ERROR;
+    command->text = text;
+}
+
+/* Only hashes of one field of 7 bytes and a value of 13. */
+static void fake_restore(struct fake_command *command)
+{
+    const struct fake_arg *args = command->args, *dump = &args[3];
+    uint64_t crc = crc64(dump->bytes, 26);
+    BUG_ON(dump->len != 34 || memcmp(dump->bytes, "\4\1\7", 3) != 0 || dump->bytes[10] != 13);
+    BUG_ON(memcmp(dump->bytes + 24, "\12\0", 2) != 0 || memcmp(dump->bytes + 26, &crc, 8) != 0);
+    BUG_ON(!fake_arg_is(&args[4], "ABSTTL"));
+    if (fake.no_restore) {
+        fake_error(command, "ERR unknown command 'RESTORE'");
+    } else if (fake_hash(&args[1], false)) {
+        fake_error(command, "BUSYKEY Target key name already exists.");
+    } else {
+        struct fake_hash *hash = fake_hash(&args[1], true);
+        struct fake_arg field = {.len = 7}, value = {.len = 13};
+        memcpy(field.bytes, dump->bytes + 3, 7);
+        memcpy(value.bytes, dump->bytes + 11, 13);
+        (void)fake_set(hash, &field, &value, true);
+        hash->expire_s = fake_number(&args[2]) / 1000;
+        command->type = REDIS_STATUS;
+        command->text = "OK";
+    }
+}
+
+static void fake_script(struct fake_command *command)
+{
+    bool whole = fake_arg_is(&command->args[0], "EVAL");
+    fake.script_known = whole || (fake.script_known && prng_below(&fake.prng, 50) != 0);
+    if (fake.script_known) {
+        command->integer = fake_confirm(command);
+    } else {
+        fake_error(command, "NOSCRIPT No matching script. Please use EVAL.");
+    }
+}
+
 static void fake_execute(struct fake_command *command)
 {
     const struct fake_arg *args = command->args;
     bool writes = !fake_arg_is(&args[0], "HGETALL") && !fake_arg_is(&args[0], "OBJECT");
     command->type = REDIS_INT;
-    /* EXPIRE needs no memory, and who loads did not take the write before it either. */
-    bool could = !fake_arg_is(&args[0], "EXPIRE") || command->client->refused;
+    /* EXPIREAT needs no memory, and who loads did not take the write before it either. */
+    bool could = !fake_arg_is(&args[0], "EXPIREAT") || !fake_arg_is(&args[3], "NX") ||
+                 command->client->refused;
     command->client->refused = could && prng_below(&fake.prng, 1000) < fake.refuse;
     if (command->client->refused) {
-        command->type = REDIS_ERROR;
-        command->text = writes && prng_below(&fake.prng, 2) ? "OOM command not allowed"
-                                                            : "LOADING Redis is loading";
+        fake_error(command, writes && prng_below(&fake.prng, 2) ? "OOM command not allowed"
+                                                                : "LOADING Redis is loading");
         return;
     }
     if (fake_arg_is(&args[0], "HSETNX") || fake_arg_is(&args[0], "HSET")) {
@@ -300,9 +354,11 @@ static void fake_execute(struct fake_command *command)
         }
     } else if (fake_arg_is(&args[0], "HGETALL")) {
         fake_getall(command, fake_hash(&args[1], false));
-    } else if (fake_arg_is(&args[0], "EVAL")) {
-        command->integer = fake_confirm(command);
-    } else if (fake_arg_is(&args[0], "EXPIRE")) {
+    } else if (fake_arg_is(&args[0], "RESTORE")) {
+        fake_restore(command);
+    } else if (fake_arg_is(&args[0], "EVAL") || fake_arg_is(&args[0], "EVALSHA")) {
+        fake_script(command);
+    } else if (fake_arg_is(&args[0], "EXPIREAT")) {
         command->integer = fake_expire(fake_hash(&args[1], false), command);
     } else if (fake_arg_is(&args[0], "OBJECT")) {
         const struct fake_hash *hash = fake_hash(&args[2], false);
@@ -470,7 +526,9 @@ void redis_arg(struct redis *redis, struct str arg)
 {
     struct fake_arg *to = &redis->building->args[redis->building->argc++];
     /* A script is not looked at: there is only one. */
-    bool script = redis->building->argc == 2 && fake_arg_is(&redis->building->args[0], "EVAL");
+    const struct fake_arg *verb = &redis->building->args[0];
+    bool script =
+        redis->building->argc == 2 && (fake_arg_is(verb, "EVAL") || fake_arg_is(verb, "EVALSHA"));
     arg.len = script ? 0 : arg.len;
     BUG_ON(arg.len > FAKE_ARG_MAX);
     memcpy(to->bytes, arg.ptr, arg.len);
@@ -571,6 +629,7 @@ static void fake_reset(uint64_t seed)
     fake.now_us = FAKE_START_US;
     fake.pause_until_us = 0;
     fake.order = 0;
+    fake.no_restore = fake.script_known = false;
     BUG_ON(fake.heap_count);
     for (uint32_t i = 0; i < fake.hash_count; i++) {
         free(fake.hashes[i].pairs);

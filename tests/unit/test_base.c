@@ -2,6 +2,7 @@
 
 #include "bidder/base/arena.h"
 #include "bidder/base/buf.h"
+#include "bidder/base/crc64.h"
 #include "bidder/base/crypto.h"
 #include "bidder/base/hash.h"
 #include "bidder/base/hist.h"
@@ -174,6 +175,15 @@ TEST(crypto_matches_published_vectors)
     char hex[CRYPTO_MD5_HEX];
     crypto_md5_hex(STR("abc"), hex); /* RFC 1321 */
     CHECK_STR(((struct str){hex, 32}), "900150983cd24fb0d6963f7d28e17f72");
+    char hex_sha1[CRYPTO_SHA1_HEX];
+    crypto_sha1_hex(STR("abc"), hex_sha1); /* RFC 3174 */
+    CHECK_STR(((struct str){hex_sha1, 40}), "a9993e364706816aba3e25717850c26c9cd0d89d");
+}
+
+TEST(crc64_of_the_usual_digits)
+{
+    CHECK(crc64("123456789", 9) == 0xe9c6d914c4b8d9ca); /* the check value in Redis's crc64.c */
+    CHECK(crc64("", 0) == 0);
 }
 
 TEST(base64_round_trips_and_refuses)

@@ -15,6 +15,17 @@ static const char field[] = "\x6b\x49\xd2\x00\xab\xcd\xef";
 static const char confirmed[] = "\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b";
 static const char reserved[] = "\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x00\x3c";
 
+/* Loaded by Redis 7.0.15 as {"\1\2\3\4abc": "vvvvvvvvvvvvv"}. */
+TEST(a_dump_is_what_redis_loads)
+{
+    char out[FREQ_DUMP_BYTES];
+    freq_codec_dump("\001\002\003\004abc", "vvvvvvvvvvvvv", out);
+    static const char golden[] =
+        "\004\001\007\001\002\003\004\141\142\143\015\166\166\166\166\166\166\166\166\166\166\166"
+        "\166\166\012\000\012\005\204\262\023\264\352\013";
+    CHECK(memcmp(out, golden, sizeof(out)) == 0);
+}
+
 TEST(the_stored_form_never_changes)
 {
     struct exposure_refs refs = {.line = 0x01020304, .creative = 0x05060708, .brand = 0x090a0b};
