@@ -18,11 +18,11 @@ WARN := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototyp
         -Wno-variadic-macros -Werror
 # Release: one program seen as a whole, where the compiler is gcc with its ar (clang would also need
 # lld): 5% less time per request. LTO= on the command line leaves it out. What gcc believes about
-# uninitialised variables after inlining across files is no error.
+# uninitialised variables and sizes after inlining across files is no error.
 IS_CLANG := $(findstring clang,$(shell $(CC) --version 2>/dev/null))
 LTO      ?= $(if $(IS_CLANG),,$(if $(shell command -v gcc-ar),-flto=auto))
 AR       := $(if $(LTO),gcc-ar,ar)
-OPT_release := -O3 -g $(LTO) $(if $(LTO),-Wno-error=maybe-uninitialized)
+OPT_release := -O3 -g $(LTO) $(if $(LTO),-Wno-error=maybe-uninitialized -Wno-error=stringop-overflow)
 OPT_debug   := -O0 -g3
 OPT_asan    := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 OPT_tsan    := -O1 -g -fsanitize=thread -fno-omit-frame-pointer
